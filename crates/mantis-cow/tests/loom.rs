@@ -1,0 +1,108 @@
+//! Every interleaving of writers, a reader and a release, by loom. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p mantis-cow --test loom --release`, or `cargo xtask loom`.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::thread;
+use mantis_cow::{EpochTable, PageView};
+
+struct World {
+    table: EpochTable<u32>,
+    page: AtomicU32,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { table: EpochTable::new(), page: AtomicU32::new(1) })
+    }
+
+    fn write(&self, value: u32) {
+        self.table.save(0, || Ok::<_, ()>(self.page.load(Ordering::Relaxed))).unwrap();
+        self.page.store(value, Ordering::Relaxed);
+    }
+
+    fn read(&self, epoch: mantis_cow::Epoch) -> u32 {
+        match self.table.read(epoch, 0, || self.page.load(Ordering::Relaxed)) {
+            PageView::Live(value) | PageView::Saved(value) => value,
+        }
+    }
+}
+
+#[test]
+fn a_reader_sees_the_frozen_page_beside_a_writer() {
+    loom::model(|| {
+        let world = World::new();
+        let epoch = world.table.open(1).unwrap();
+        let writer = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                world.write(2);
+                world.write(3);
+            })
+        };
+        assert_eq!(world.read(epoch), 1);
+        writer.join().unwrap();
+        assert_eq!(world.read(epoch), 1);
+        world.table.close(epoch);
+        assert_eq!(world.table.images(), 0);
+    });
+}
+
+#[test]
+fn a_release_beside_a_writer_leaks_nothing_and_frees_nothing_needed() {
+    loom::model(|| {
+        let world = World::new();
+        let older = world.table.open(1).unwrap();
+        let newer = world.table.open(1).unwrap();
+        let writer = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.write(2))
+        };
+        world.table.close(newer);
+        assert_eq!(world.read(older), 1);
+        writer.join().unwrap();
+        assert_eq!(world.read(older), 1);
+        world.table.close(older);
+        assert_eq!(world.table.images(), 0);
+    });
+}
+
+#[test]
+fn a_lost_image_is_never_served_as_a_page() {
+    loom::model(|| {
+        let world = World::new();
+        let epoch = world.table.open(1).unwrap();
+        let writer = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                assert!(world.table.save(0, || Err::<u32, _>(())).is_err());
+                world.page.store(2, Ordering::Relaxed);
+            })
+        };
+        let seen = world.read(epoch);
+        assert!(seen == 1 || world.table.is_lost(epoch));
+        writer.join().unwrap();
+        world.table.close(epoch);
+    });
+}
+
+#[test]
+fn two_writers_of_one_page_save_one_image() {
+    loom::model(|| {
+        let world = World::new();
+        let epoch = world.table.open(1).unwrap();
+        // Two writers of one page exclude each other in any engine; their saves may still meet.
+        let other = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                world.table.save(0, || Ok::<_, ()>(world.page.load(Ordering::Relaxed))).unwrap();
+            })
+        };
+        world.table.save(0, || Ok::<_, ()>(world.page.load(Ordering::Relaxed))).unwrap();
+        other.join().unwrap();
+        assert_eq!(world.table.images(), 1);
+        world.page.store(9, Ordering::Relaxed);
+        assert_eq!(world.read(epoch), 1);
+    });
+}

@@ -1,0 +1,270 @@
+//! The reference engine: pages in memory, commits under a lock, copy-on-write snapshots.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use mantis_cow::{CowFile, CowLimits, FrozenFile, LiveFile};
+use mantis_page::{Lsn, PageNo, PageSet, PageSize};
+
+use crate::{
+    Changed, ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, Outcome,
+    SnapshotError, SnapshotToken, SourceInfo,
+};
+
+/// A database in memory whose commits are closures over its pages. It shows what an engine owes, and
+/// stands in for one in tests and examples. Clones share the pages.
+///
+/// ```
+/// use mantis_page::{PageNo, PageSize};
+/// use mantis_snapshot::{CancelFlag, Coordinator, MemoryEngine, SnapshotConfig};
+/// let engine = MemoryEngine::new(PageSize::MIN, 4);
+/// let coordinator = Coordinator::new(SnapshotConfig::default());
+/// let snapshot = coordinator.begin("demo", &engine, None, &CancelFlag::new())?;
+/// engine.commit(|pages| pages.write(PageNo::FIRST, &[1; 512]));
+/// let mut page = [9; 512];
+/// snapshot.read_pages(PageNo::FIRST, &mut page)?;
+/// assert_eq!(page, [0; 512]);
+/// # Ok::<(), mantis_snapshot::SnapshotError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MemoryEngine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    page_size: PageSize,
+    pages: Pages,
+    cow: Arc<CowFile>,
+    commits: AtomicU64,
+    writer: Mutex<()>,
+    /// The token that the tracked changes are relative to.
+    sealed: Mutex<Option<u64>>,
+    open: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Pages(RwLock<Vec<u8>>);
+
+impl LiveFile for Pages {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let pages = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        buf.fill(0);
+        let start = pages.len().min(offset as usize);
+        let end = pages.len().min(start + buf.len());
+        buf[..end - start].copy_from_slice(&pages[start..end]);
+        Ok(())
+    }
+}
+
+/// The pages, to one commit.
+#[derive(Debug)]
+pub struct Commit<'a>(&'a Inner);
+
+impl Commit<'_> {
+    /// Writes one page; the database grows to hold it.
+    ///
+    /// # Panics
+    /// Where `bytes` is not one page.
+    pub fn write(&self, page: PageNo, bytes: &[u8]) {
+        let size = self.0.page_size.bytes();
+        assert_eq!(bytes.len(), size, "a page is {size} bytes");
+        let at = page.index() as usize * size;
+        self.0.cow.before_write(&self.0.pages, at as u64, size as u64);
+        let mut pages = self.0.pages.0.write().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() < at + size {
+            pages.resize(at + size, 0);
+        }
+        pages[at..at + size].copy_from_slice(bytes);
+    }
+
+    /// Cuts the database to `count` pages.
+    pub fn truncate(&self, count: u64) {
+        let new_len = count as usize * self.0.page_size.bytes();
+        let old_len = self.0.pages.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        self.0.cow.before_truncate(&self.0.pages, new_len as u64, old_len as u64);
+        self.0.pages.0.write().unwrap_or_else(PoisonError::into_inner).truncate(new_len);
+    }
+}
+
+impl MemoryEngine {
+    /// A database of `pages` zero pages.
+    #[must_use]
+    pub fn new(page_size: PageSize, pages: usize) -> Self {
+        Self(Arc::new(Inner {
+            page_size,
+            pages: Pages(RwLock::new(vec![0; pages * page_size.bytes()])),
+            cow: Arc::new(CowFile::new(page_size, CowLimits::default())),
+            commits: AtomicU64::new(0),
+            writer: Mutex::default(),
+            sealed: Mutex::default(),
+            open: AtomicUsize::new(0),
+        }))
+    }
+
+    /// One commit: all that `write` does to the pages, or none of it, is in any snapshot.
+    pub fn commit(&self, write: impl FnOnce(&Commit<'_>)) {
+        let _writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&Commit(&self.0));
+        self.0.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many snapshots hold the engine.
+    #[must_use]
+    pub fn open_snapshots(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn info(&self) -> Result<SourceInfo, SnapshotError> {
+        Ok(SourceInfo { engine: "memory".into(), object: "memory".into(), knows_changes: true })
+    }
+
+    fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let inner = &self.0;
+        let _writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        let len = inner.pages.0.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let lost = |error| SnapshotError::engine("freeze", "memory", error);
+        let frozen = inner.cow.freeze(len).map_err(lost)?;
+        let dirty = inner.cow.dirty().seal();
+        let sealed = inner.sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let wanted = request.baseline.as_ref().and_then(|token| token.0.as_slice().try_into().ok());
+        let known = sealed.is_some() && wanted.map(u64::from_le_bytes) == sealed;
+        inner.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(FrozenMemory {
+            inner: Arc::clone(inner),
+            point: ConsistencyPoint {
+                lsn: Lsn::new(inner.commits.load(Ordering::Relaxed)),
+                timeline: *b"memory\0\0\0\0\0\0\0\0\0\0",
+                way: FreezeWay::CopyOnWrite,
+                writers_held: start.elapsed(),
+            },
+            geometry: Geometry::of_file(inner.page_size, len),
+            frozen,
+            dirty,
+            known,
+            before: sealed,
+            held: Duration::ZERO,
+            done: false,
+        }))
+    }
+}
+
+struct FrozenMemory {
+    inner: Arc<Inner>,
+    point: ConsistencyPoint,
+    geometry: Geometry,
+    frozen: FrozenFile,
+    dirty: PageSet,
+    known: bool,
+    before: Option<u64>,
+    held: Duration,
+    done: bool,
+}
+
+impl FrozenMemory {
+    fn give_back(&mut self) {
+        if !std::mem::replace(&mut self.done, true) {
+            self.inner.cow.dirty().merge_back(&self.dirty);
+            let mut sealed = self.inner.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            // A later snapshot that sealed meanwhile did not see this one's changes: none is known.
+            *sealed = if sealed.is_none() { self.before } else { None };
+        }
+    }
+}
+
+impl FrozenPages for FrozenMemory {
+    fn point(&self) -> &ConsistencyPoint {
+        &self.point
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
+        let offset = self.geometry.page_size.offset_of(first).unwrap_or(u64::MAX);
+        self.frozen.read_at(&self.inner.pages, offset, buf).map_err(|error| SnapshotError::Read {
+            object: "memory".into(),
+            first,
+            source: error.into(),
+        })
+    }
+
+    fn changed(&self) -> Changed<'_> {
+        if self.known { Changed::Pages(&self.dirty) } else { Changed::Unknown }
+    }
+
+    fn health(&self) -> Result<(), SnapshotError> {
+        if self.frozen.is_lost() {
+            let reason = "a before-image could not be saved".into();
+            return Err(SnapshotError::Lost { object: "memory".into(), reason });
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
+        self.health()?;
+        if outcome == Outcome::Aborted {
+            self.give_back();
+            return Ok(None);
+        }
+        self.done = true;
+        self.held = self.point.writers_held;
+        let mut sealed = self.inner.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        *sealed = Some(self.point.lsn.get());
+        Ok(Some(SnapshotToken(self.point.lsn.get().to_le_bytes().to_vec())))
+    }
+}
+
+impl Drop for FrozenMemory {
+    fn drop(&mut self) {
+        self.give_back();
+        self.inner.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{Subject, check_engine};
+
+    struct Memory(MemoryEngine, u64);
+
+    impl Subject for Memory {
+        fn engine(&self) -> Box<dyn Engine> {
+            Box::new(self.0.clone())
+        }
+
+        fn commit(&mut self) -> u64 {
+            self.1 += 1;
+            let count = 4 + self.1 % 13;
+            self.0.commit(|commit| {
+                for page in 1..=count {
+                    let mut bytes = [0; 512];
+                    bytes[..8].copy_from_slice(&self.1.to_le_bytes());
+                    commit.write(PageNo::new(page).unwrap(), &bytes);
+                }
+                commit.truncate(count);
+            });
+            self.1
+        }
+
+        fn commit_of(&self, image: &[u8]) -> Result<u64, String> {
+            let number = |page: &[u8]| u64::from_le_bytes(page[..8].try_into().unwrap());
+            let first = number(&image[..512]);
+            if image.chunks(512).all(|page| number(page) == first) {
+                Ok(first)
+            } else {
+                Err("pages of different commits".into())
+            }
+        }
+    }
+
+    #[test]
+    fn passes_the_conformance_suite() {
+        check_engine(&mut Memory(MemoryEngine::new(PageSize::MIN, 1), 0));
+    }
+}
