@@ -1,60 +1,115 @@
-//! Which pages changed since the last seal.
+//! Which pages changed since the last seal, and whose seal that was.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mantis_page::{PageNo, PageRange, PageSet};
 
 /// Pages changed since the last seal; marked by writers, sealed by a snapshot.
 ///
 /// A mark costs a lock without waiting and an insert (tens of nanoseconds), beside a write of a page
-/// that costs microseconds.
-#[derive(Debug, Default)]
+/// that costs microseconds. A token names the moment of a seal whose backup stands; it is worth
+/// nothing in another process or after the tracker is gone.
+#[derive(Debug)]
 pub struct DirtyPages {
-    pages: Mutex<PageSet>,
+    instance: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pages: PageSet,
+    /// The token that `pages` is relative to.
+    since: Option<[u8; 16]>,
+    seals: u64,
+}
+
+/// What a snapshot took from its tracker; goes back by [`DirtyPages::commit`] or
+/// [`DirtyPages::abort`].
+#[derive(Debug)]
+pub struct Sealed {
+    pages: PageSet,
+    since: Option<[u8; 16]>,
+    seal: u64,
+}
+
+impl Sealed {
+    /// The pages changed since the moment named by `token`, or `None` where that is not known.
+    #[must_use]
+    pub fn since(&self, token: &[u8]) -> Option<&PageSet> {
+        (self.since.as_ref().map(<[u8; 16]>::as_slice) == Some(token)).then_some(&self.pages)
+    }
+}
+
+impl Default for DirtyPages {
+    fn default() -> Self {
+        Self { instance: RandomState::new().build_hasher().finish(), state: Mutex::default() }
+    }
 }
 
 impl DirtyPages {
-    /// No page marked.
+    /// No page marked, no token valid.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, PageSet> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks one page.
     pub fn mark(&self, page: PageNo) {
-        self.locked().insert(page);
+        self.locked().pages.insert(page);
     }
 
     /// Marks every page of a range.
     pub fn mark_range(&self, range: PageRange) {
-        self.locked().insert_range(range);
+        self.locked().pages.insert_range(range);
     }
 
-    /// Takes what was marked and starts anew.
+    /// Takes what was marked and starts anew. To be called at the freeze, with writers kept out.
     #[must_use]
-    pub fn seal(&self) -> PageSet {
-        std::mem::take(&mut *self.locked())
+    pub fn seal(&self) -> Sealed {
+        let mut state = self.locked();
+        state.seals += 1;
+        Sealed {
+            pages: std::mem::take(&mut state.pages),
+            since: state.since.take(),
+            seal: state.seals,
+        }
     }
 
-    /// Gives a sealed set back: its backup did not come to be.
-    pub fn merge_back(&self, sealed: &PageSet) {
-        self.locked().union_with(sealed);
-    }
-
-    /// How many pages are marked.
+    /// The backup of a sealed set stands: a token for the next one. Where another seal was taken
+    /// meanwhile, changes are scattered over both and the token will know nothing.
     #[must_use]
-    pub fn len(&self) -> u64 {
-        self.locked().len()
+    pub fn commit(&self, sealed: &Sealed) -> [u8; 16] {
+        let mut token = [0; 16];
+        token[..8].copy_from_slice(&self.instance.to_le_bytes());
+        token[8..].copy_from_slice(&sealed.seal.to_le_bytes());
+        let mut state = self.locked();
+        if state.seals == sealed.seal {
+            state.since = Some(token);
+        }
+        token
     }
 
-    /// Whether no page is marked.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// The backup of a sealed set did not come to be: its pages count as changed again.
+    pub fn abort(&self, sealed: &Sealed) {
+        let mut state = self.locked();
+        state.pages.union_with(&sealed.pages);
+        if state.seals == sealed.seal {
+            state.since = sealed.since;
+        }
+    }
+
+    /// Something was written that the tracker did not see: no token is valid any more.
+    pub fn forget(&self) {
+        let mut state = self.locked();
+        state.since = None;
+        // A seal that is out cannot make its token valid either.
+        state.seals += 1;
     }
 }
 
@@ -62,14 +117,54 @@ impl DirtyPages {
 mod tests {
     use super::*;
 
+    fn page(number: u64) -> PageNo {
+        PageNo::new(number).unwrap()
+    }
+
+    fn numbers(set: Option<&PageSet>) -> Option<Vec<u64>> {
+        set.map(|set| set.pages().map(PageNo::get).collect())
+    }
+
     #[test]
-    fn a_sealed_set_can_come_back() {
+    fn a_committed_seal_starts_anew_and_an_aborted_one_comes_back() {
         let dirty = DirtyPages::new();
-        dirty.mark(PageNo::FIRST);
-        let sealed = dirty.seal();
-        assert!(dirty.is_empty());
-        dirty.mark(PageNo::new(9).unwrap());
-        dirty.merge_back(&sealed);
-        assert_eq!(dirty.seal().pages().map(PageNo::get).collect::<Vec<_>>(), [1, 9]);
+        dirty.mark(page(1));
+        let first = dirty.seal();
+        assert_eq!(first.since(&[]), None, "nothing is known before the first commit");
+        let token = dirty.commit(&first);
+        dirty.mark(page(2));
+        let second = dirty.seal();
+        assert_eq!(numbers(second.since(&token)), Some(vec![2]));
+        dirty.mark(page(3));
+        dirty.abort(&second);
+        let third = dirty.seal();
+        assert_eq!(numbers(third.since(&token)), Some(vec![2, 3]));
+        assert_eq!(third.since(&[9; 16]), None);
+    }
+
+    #[test]
+    fn overlapping_seals_never_claim_to_know() {
+        let dirty = DirtyPages::new();
+        let first = dirty.seal();
+        dirty.mark(page(1));
+        let second = dirty.seal();
+        let early = dirty.commit(&first);
+        dirty.mark(page(2));
+        let third = dirty.seal();
+        assert_eq!(third.since(&early), None, "page 1 is in the second seal");
+        drop(second);
+    }
+
+    #[test]
+    fn an_unseen_write_makes_every_token_worthless() {
+        let dirty = DirtyPages::new();
+        let first = dirty.seal();
+        let token = dirty.commit(&first);
+        dirty.forget();
+        assert_eq!(dirty.seal().since(&token), None);
+        let running = dirty.seal();
+        dirty.forget();
+        let token = dirty.commit(&running);
+        assert_eq!(dirty.seal().since(&token), None);
     }
 }

@@ -32,7 +32,7 @@ mod table;
 #[cfg(not(loom))]
 pub use cow_file::{CowFile, FrozenFile, LiveFile, WriteGate};
 #[cfg(not(loom))]
-pub use dirty::DirtyPages;
+pub use dirty::{DirtyPages, Sealed};
 pub use epoch::Epoch;
 pub use error::CowError;
 #[cfg(not(loom))]

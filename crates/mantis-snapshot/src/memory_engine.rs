@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mantis_cow::{CowFile, CowLimits, FrozenFile, LiveFile};
-use mantis_page::{Lsn, PageNo, PageSet, PageSize};
+use mantis_cow::{CowFile, CowLimits, FrozenFile, LiveFile, Sealed};
+use mantis_page::{Lsn, PageNo, PageSize};
 
 use crate::{
     Changed, ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, Outcome,
@@ -38,8 +38,6 @@ struct Inner {
     cow: Arc<CowFile>,
     commits: AtomicU64,
     writer: Mutex<()>,
-    /// The token that the tracked changes are relative to.
-    sealed: Mutex<Option<u64>>,
     open: AtomicUsize,
 }
 
@@ -97,7 +95,6 @@ impl MemoryEngine {
             cow: Arc::new(CowFile::new(page_size, CowLimits::default())),
             commits: AtomicU64::new(0),
             writer: Mutex::default(),
-            sealed: Mutex::default(),
             open: AtomicUsize::new(0),
         }))
     }
@@ -128,10 +125,7 @@ impl Engine for MemoryEngine {
         let len = inner.pages.0.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
         let lost = |error| SnapshotError::engine("freeze", "memory", error);
         let frozen = inner.cow.freeze(len).map_err(lost)?;
-        let dirty = inner.cow.dirty().seal();
-        let sealed = inner.sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let wanted = request.baseline.as_ref().and_then(|token| token.0.as_slice().try_into().ok());
-        let known = sealed.is_some() && wanted.map(u64::from_le_bytes) == sealed;
+        let sealed = inner.cow.dirty().seal();
         inner.open.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(FrozenMemory {
             inner: Arc::clone(inner),
@@ -143,11 +137,8 @@ impl Engine for MemoryEngine {
             },
             geometry: Geometry::of_file(inner.page_size, len),
             frozen,
-            dirty,
-            known,
-            before: sealed,
-            held: Duration::ZERO,
-            done: false,
+            sealed: Some(sealed),
+            baseline: request.baseline.clone(),
         }))
     }
 }
@@ -157,22 +148,9 @@ struct FrozenMemory {
     point: ConsistencyPoint,
     geometry: Geometry,
     frozen: FrozenFile,
-    dirty: PageSet,
-    known: bool,
-    before: Option<u64>,
-    held: Duration,
-    done: bool,
-}
-
-impl FrozenMemory {
-    fn give_back(&mut self) {
-        if !std::mem::replace(&mut self.done, true) {
-            self.inner.cow.dirty().merge_back(&self.dirty);
-            let mut sealed = self.inner.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-            // A later snapshot that sealed meanwhile did not see this one's changes: none is known.
-            *sealed = if sealed.is_none() { self.before } else { None };
-        }
-    }
+    /// Until it is committed or given back.
+    sealed: Option<Sealed>,
+    baseline: Option<SnapshotToken>,
 }
 
 impl FrozenPages for FrozenMemory {
@@ -194,7 +172,8 @@ impl FrozenPages for FrozenMemory {
     }
 
     fn changed(&self) -> Changed<'_> {
-        if self.known { Changed::Pages(&self.dirty) } else { Changed::Unknown }
+        let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
+        self.sealed.as_ref().and_then(|sealed| sealed.since(token)).map_or(Changed::Unknown, Changed::Pages)
     }
 
     fn health(&self) -> Result<(), SnapshotError> {
@@ -207,21 +186,16 @@ impl FrozenPages for FrozenMemory {
 
     fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
         self.health()?;
-        if outcome == Outcome::Aborted {
-            self.give_back();
-            return Ok(None);
-        }
-        self.done = true;
-        self.held = self.point.writers_held;
-        let mut sealed = self.inner.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        *sealed = Some(self.point.lsn.get());
-        Ok(Some(SnapshotToken(self.point.lsn.get().to_le_bytes().to_vec())))
+        let sealed = if outcome == Outcome::Committed { self.sealed.take() } else { None };
+        Ok(sealed.map(|sealed| SnapshotToken(self.inner.cow.dirty().commit(&sealed).to_vec())))
     }
 }
 
 impl Drop for FrozenMemory {
     fn drop(&mut self) {
-        self.give_back();
+        if let Some(sealed) = &self.sealed {
+            self.inner.cow.dirty().abort(sealed);
+        }
         self.inner.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

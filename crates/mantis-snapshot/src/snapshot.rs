@@ -164,7 +164,7 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Lost`] where it may not be.
     pub fn health(&self) -> Result<(), SnapshotError> {
-        self.with(FrozenPages::health)
+        self.with(|frozen| frozen.health())
     }
 
     /// Ends the snapshot and releases the engine. Committed, it gives the token for the next one.
