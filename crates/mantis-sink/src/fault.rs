@@ -1,0 +1,135 @@
+//! A sink whose calls fail when a test says so.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and did nothing.
+    Before(SinkErrorKind),
+    /// It took effect, but the answer was lost.
+    After(SinkErrorKind),
+    /// A read gives one bit flipped; other calls are not touched.
+    FlipBit,
+    /// A read gives its first half; other calls are not touched.
+    Truncate,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    calls: u64,
+    once: BTreeMap<u64, Fault>,
+    from: Option<(u64, Fault)>,
+}
+
+/// Lets calls fail by a plan, counted from 0 over all calls, and passes the others on.
+#[derive(Debug, Clone)]
+pub struct FaultSink {
+    inner: Arc<dyn Sink>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl FaultSink {
+    /// Around another sink, with no fault planned.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Sink>) -> Self {
+        Self { inner, plan: Arc::default() }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Call number `call` fails, once.
+    pub fn fail_once(&self, call: u64, fault: Fault) {
+        self.plan().once.insert(call, fault);
+    }
+
+    /// Every call from number `call` on fails: the process, or the store, is gone.
+    pub fn fail_from(&self, call: u64, fault: Fault) {
+        self.plan().from = Some((call, fault));
+    }
+
+    /// How many calls there were.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.plan().calls
+    }
+
+    fn next(&self) -> Option<Fault> {
+        let mut plan = self.plan();
+        let call = plan.calls;
+        plan.calls += 1;
+        let lasting = plan.from.filter(|(from, _)| call >= *from).map(|(_, fault)| fault);
+        plan.once.get(&call).copied().or(lasting)
+    }
+
+    async fn through<T>(
+        &self,
+        doing: &'static str,
+        object: &str,
+        call: impl Future<Output = Result<T, SinkError>>,
+        spoil: impl FnOnce(Fault, T) -> T,
+    ) -> Result<T, SinkError> {
+        let fail = |kind| Err(SinkError::new(kind, doing, object, "a store with planned faults"));
+        match self.next() {
+            None => call.await,
+            Some(Fault::Before(kind)) => fail(kind),
+            Some(Fault::After(kind)) => {
+                call.await?;
+                fail(kind)
+            }
+            Some(fault) => call.await.map(|answer| spoil(fault, answer)),
+        }
+    }
+}
+
+fn spoil_bytes(fault: Fault, bytes: Bytes) -> Bytes {
+    match fault {
+        Fault::Truncate => bytes.slice(..bytes.len() / 2),
+        _ if bytes.is_empty() => bytes,
+        _ => {
+            let mut bytes = bytes.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            bytes.into()
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for FaultSink {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+        self.through("create", key.as_str(), self.inner.put_new(key, payload), |_, ()| ()).await
+    }
+
+    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        self.through("read", key.as_str(), self.inner.get(key, span), spoil_bytes).await
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError> {
+        self.through("look at", key.as_str(), self.inner.stat(key), |_, len| len).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
+        self.through("list", folder, self.inner.list(folder), |_, list| list).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
+        self.through("delete", key.as_str(), self.inner.delete(key), |_, ()| ()).await
+    }
+}

@@ -1,0 +1,296 @@
+//! A folder as a store: durable for real, and never half an object in sight.
+//!
+//! An object is written under a temporary name in `.tmp`, synced, renamed to its own name without
+//! replacing anything, and then its folder is synced. What a crash leaves, step by step:
+//!
+//! 1. while writing or before the sync: a nameless rest in `.tmp`, which nobody reads;
+//! 2. after the rename, before the folder's sync: the object, whole, or nothing: it was not
+//!    acknowledged;
+//! 3. after the folder's sync: the object.
+//!
+//! OpenDAL's own `fs` service checks and then renames, so two writers can both win, and it syncs no
+//! folder; hence this one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
+
+const TEMPORARY: &str = ".tmp";
+/// Pieces given to one vectored write.
+const PIECES_AT_ONCE: usize = 512;
+
+/// A folder as a store.
+#[derive(Debug, Clone)]
+pub struct LocalSink {
+    root: Arc<PathBuf>,
+}
+
+/// Syncs a folder: names made, renamed or removed in it before are durable after.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder and those above it, each durable in the one above before anything is put in it.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(above)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(above),
+    }
+}
+
+fn write_pieces(file: &mut File, pieces: &[Bytes]) -> io::Result<()> {
+    for group in pieces.chunks(PIECES_AT_ONCE) {
+        let mut slices: Vec<IoSlice<'_>> = group.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            match file.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut rest, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file its final name, unless something has it. File systems without a rename that does not
+/// replace get a hard link, which does not either.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Removes a temporary file unless it was renamed away.
+struct Temporary(Option<PathBuf>);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl LocalSink {
+    /// The store in a folder, which need not exist before the first object is put.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: Arc::new(root.into()) }
+    }
+
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+
+    fn put(&self, key: &ObjectKey, payload: &Payload) -> io::Result<()> {
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&self.root);
+        make_folder(folder)?;
+        let temporaries = self.root.join(TEMPORARY);
+        make_folder(&temporaries)?;
+        let name = getrandom::u64().map_err(io::Error::other)?;
+        let mut temporary = Temporary(None);
+        let path_before = temporaries.join(format!("{name:016x}"));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path_before)?;
+        temporary.0 = Some(path_before.clone());
+        write_pieces(&mut file, payload.pieces())?;
+        // A sync that failed once proves nothing when it succeeds later: the file is given up.
+        file.sync_data()?;
+        drop(file);
+        match rename_new(&path_before, &path) {
+            // Someone deleted the folder's last object, and the folder, since it was made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_folder(folder)?;
+                rename_new(&path_before, &path)?;
+            }
+            result => result?,
+        }
+        temporary.0 = None;
+        sync_folder(folder)
+    }
+
+    fn read(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        let fail = |error| SinkError::io("read", key, self.root.display(), error);
+        let mut file = File::open(self.path(key)).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        let wrong = |wanted| Err(SinkError::wrong_length(key, self.root.display(), len, wanted));
+        let (start, count) = match span {
+            Span::Whole { limit } if len > limit => return wrong(limit),
+            Span::Whole { .. } => (0, len),
+            Span::Part(range) if range.start > range.end || range.end > len => return wrong(range.end),
+            Span::Part(range) => (range.start, range.end - range.start),
+        };
+        if start > 0 {
+            file.seek(SeekFrom::Start(start)).map_err(fail)?;
+        }
+        let mut bytes = Vec::with_capacity(count as usize);
+        file.take(count).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 == count { Ok(bytes.into()) } else { wrong(start + count) }
+    }
+
+    fn walk(&self, folder: &str) -> io::Result<Vec<ObjectInfo>> {
+        // An unmounted disk is no empty store: the root must be there.
+        fs::read_dir(&*self.root)?;
+        let mut found = Vec::new();
+        let mut waiting = vec![folder.to_owned()];
+        while let Some(folder) = waiting.pop() {
+            let entries = match fs::read_dir(self.root.join(&folder)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                // Names that are no keys (`.tmp`, `lost+found`) are none of ours.
+                let Ok(key) = ObjectKey::new(name.clone()) else { continue };
+                let kind = entry.file_type()?;
+                if kind.is_dir() {
+                    waiting.push(name);
+                } else if kind.is_file() {
+                    match entry.metadata() {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        metadata => found.push(ObjectInfo { key, len: metadata?.len() }),
+                    }
+                }
+            }
+        }
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    fn remove(&self, key: &ObjectKey) -> io::Result<()> {
+        let path = self.path(key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        }
+        let Some(folder) = path.parent() else { return Ok(()) };
+        if folder != &**self.root && fs::remove_dir(folder).is_ok() {
+            return folder.parent().map_or(Ok(()), sync_folder);
+        }
+        sync_folder(folder)
+    }
+
+    /// Runs blocking work of this store on a thread for it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, SinkError> {
+        let sink = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&sink)).await;
+        done.map_err(|error| {
+            SinkError::new(SinkErrorKind::Other, "work on", "an object", self.root.display()).caused_by(error)
+        })
+    }
+}
+
+#[async_trait]
+impl Sink for LocalSink {
+    fn location(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { exclusive_create: true, durable: true, remote: false }
+    }
+
+    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+        let name = key.clone();
+        let done = self.blocking(move |sink| sink.put(&name, &payload)).await?;
+        done.map_err(|error| SinkError::io("create", key, self.root.display(), error))
+    }
+
+    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        let key = key.clone();
+        self.blocking(move |sink| sink.read(&key, span)).await?
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError> {
+        let path = self.path(key);
+        let metadata = self.blocking(move |_| fs::metadata(path)).await?;
+        let len = metadata.map(|metadata| metadata.len());
+        len.map_err(|error| SinkError::io("look at", key, self.root.display(), error))
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
+        let name = folder.to_owned();
+        let found = self.blocking(move |sink| sink.walk(&name)).await?;
+        let what = if folder.is_empty() { "the objects" } else { folder };
+        found.map_err(|error| SinkError::io("list", what, self.root.display(), error))
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
+        let name = key.clone();
+        let done = self.blocking(move |sink| sink.remove(&name)).await?;
+        done.map_err(|error| SinkError::io("delete", key, self.root.display(), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> ObjectKey {
+        ObjectKey::new(text).unwrap()
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn passes_the_conformance_suite() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::conformance::check_sink(Arc::new(LocalSink::new(folder.path().join("a/b")))).await;
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_not_there_is_not_an_empty_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path().join("unmounted"));
+        assert!(sink.list("out").await.unwrap_err().is_not_found());
+        assert!(sink.list("").await.unwrap_err().is_not_found());
+    }
+
+    #[tokio::test]
+    async fn a_failed_put_leaves_no_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path());
+        sink.put_new(&key("a"), "one".into()).await.unwrap();
+        assert!(sink.put_new(&key("a"), "two".into()).await.unwrap_err().is_already_exists());
+        assert!(sink.put_new(&key("a/b"), "below a file".into()).await.is_err());
+        assert_eq!(fs::read_dir(folder.path().join(TEMPORARY)).unwrap().count(), 0);
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"one");
+    }
+
+    #[tokio::test]
+    async fn many_pieces_are_written_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path());
+        let mut payload = Payload::new();
+        for n in 0..3000u32 {
+            payload.push(n.to_le_bytes().to_vec());
+        }
+        let whole = payload.to_bytes();
+        sink.put_new(&key("many"), payload).await.unwrap();
+        assert_eq!(sink.get(&key("many"), Span::Whole { limit: 12_000 }).await.unwrap(), whole);
+    }
+}

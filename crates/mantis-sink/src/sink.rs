@@ -1,0 +1,73 @@
+//! The six calls.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Capabilities, ObjectKey, Payload, SinkError};
+
+/// Which bytes of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Span {
+    /// All, and at most `limit`: a longer object is an error, not an allocation.
+    Whole {
+        /// The most bytes that the reader is ready to take.
+        limit: u64,
+    },
+    /// Exactly these; an object that ends before is an error.
+    Part(Range<u64>),
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// A store of immutable objects.
+#[async_trait]
+pub trait Sink: Send + Sync + Debug {
+    /// Where it is, for people; without secrets.
+    fn location(&self) -> String;
+
+    /// What it promises.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Creates an object, whole or not at all. Once this returns, the object is as durable as the
+    /// store makes it. A crash before leaves nothing under the name.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is one; nothing was changed then. After any other error the object
+    /// may exist or not: only reading tells.
+    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError>;
+
+    /// Bytes of an object.
+    ///
+    /// # Errors
+    /// `NotFound`; `WrongLength` for an object shorter than asked, or longer than the limit.
+    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError>;
+
+    /// The length of an object in bytes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError>;
+
+    /// The objects whose names start with `folder` and a slash (all for an empty `folder`), in order.
+    ///
+    /// # Errors
+    /// `NotFound` where the whole store is not there; an empty folder of a store that is there is an
+    /// empty list.
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError>;
+
+    /// Removes an object. One that is not there is no error.
+    ///
+    /// # Errors
+    /// What keeps the store from it.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError>;
+}
