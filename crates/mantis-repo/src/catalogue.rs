@@ -1,0 +1,179 @@
+//! The list of backups.
+
+use futures::{StreamExt, TryStreamExt};
+use mantis_sink::Span;
+
+use crate::manifest::MAX_MANIFEST_LEN;
+use crate::session::{SessionOutcome, read_outcome};
+use crate::{BackupId, BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
+
+/// Reads under way at once.
+const READS: usize = 16;
+
+/// A backup that was committed but cannot be read.
+#[derive(Debug)]
+pub struct UnreadableBackup {
+    /// The session that committed it.
+    pub session: SessionId,
+    /// What is wrong.
+    pub error: RepoError,
+}
+
+/// The backups of a repository at one time.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// The backups, oldest first, each in its newest generation.
+    pub backups: Vec<BackupInfo>,
+    /// Backups that cannot be read.
+    pub unreadable: Vec<UnreadableBackup>,
+}
+
+/// Which backups are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// The start of the id, or `latest`; any, without.
+    pub id: Option<String>,
+    /// The source's name.
+    pub source: Option<String>,
+    /// Tags it must have.
+    pub tags: Vec<(String, String)>,
+    /// Taken at or before this moment.
+    pub at: Option<UnixMillis>,
+}
+
+impl Selector {
+    fn fits(&self, backup: &BackupInfo) -> bool {
+        let tag = |tag: &(String, String)| backup.meta.tags.get(&tag.0) == Some(&tag.1);
+        self.source.as_ref().is_none_or(|source| *source == backup.meta.source)
+            && self.tags.iter().all(tag)
+            && match self.id.as_deref() {
+                None | Some("latest") => true,
+                Some(prefix) => backup.id.to_string().starts_with(prefix),
+            }
+            && self.at.is_none_or(|at| backup.meta.created_at <= at)
+    }
+
+    fn describe(&self) -> String {
+        let mut text = match self.id.as_deref() {
+            None | Some("latest") => "at all".to_owned(),
+            Some(id) => format!("has an id that starts with {id}"),
+        };
+        if let Some(source) = &self.source {
+            text.push_str(&format!(" of source {source:?}"));
+        }
+        if !self.tags.is_empty() {
+            text.push_str(" with those tags");
+        }
+        if self.at.is_some() {
+            text.push_str(" that is that old");
+        }
+        text
+    }
+}
+
+impl Catalogue {
+    /// The backups that a selector means, oldest first.
+    pub fn select<'a, 's>(&'a self, selector: &'s Selector) -> impl Iterator<Item = &'a BackupInfo> + use<'a, 's> {
+        self.backups.iter().filter(move |backup| selector.fits(backup))
+    }
+
+    /// The one backup that a selector means: the newest for `latest` or without an id, else the one
+    /// whose id starts so.
+    ///
+    /// # Errors
+    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`].
+    pub fn find(&self, selector: &Selector) -> Result<&BackupInfo, RepoError> {
+        let found = self.select(selector).collect::<Vec<&BackupInfo>>();
+        let none = || RepoError::NoSuchBackup { wanted: selector.describe() };
+        match selector.id.as_deref() {
+            None | Some("latest") => {
+                found.into_iter().max_by_key(|backup| (backup.meta.created_at, backup.session)).ok_or_else(none)
+            }
+            Some("") => Err(none()),
+            Some(prefix) => match found[..] {
+                [] => Err(none()),
+                [only] => Ok(only),
+                _ => Err(RepoError::Ambiguous { prefix: prefix.to_owned(), count: found.len() }),
+            },
+        }
+    }
+}
+
+impl Repository {
+    async fn read_manifest(&self, session: SessionId, hash: ObjectHash) -> Result<Manifest, RepoError> {
+        let place = Place::Manifest(session, hash);
+        let key = place.key().map_err(|error| RepoError::damaged("a manifest", error))?;
+        let bytes = self.sink().get(&key, Span::Whole { limit: MAX_MANIFEST_LEN }).await?;
+        if ObjectHash::of([&bytes[..]]) != hash {
+            return Err(RepoError::damaged(key, "its bytes do not match its name"));
+        }
+        let manifest = Manifest::open(key.as_str(), &bytes, self.id())?;
+        if manifest.info.session != session {
+            return Err(RepoError::damaged(key, "it is another session's"));
+        }
+        Ok(manifest)
+    }
+
+    async fn read_committed(&self, session: SessionId) -> Result<Option<Manifest>, RepoError> {
+        match read_outcome(self, session).await? {
+            SessionOutcome::Commit { manifest } => self.read_manifest(session, manifest).await.map(Some),
+            SessionOutcome::Fenced => Ok(None),
+        }
+    }
+
+    /// The manifest of a backup from the catalogue.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub async fn manifest(&self, backup: &BackupInfo) -> Result<Manifest, RepoError> {
+        let wanted = || RepoError::NoSuchBackup { wanted: format!("is {} any more", backup.id) };
+        self.read_committed(backup.session).await?.ok_or_else(wanted)
+    }
+
+    /// Reads the list of backups. One that cannot be read does not hide the others.
+    ///
+    /// # Errors
+    /// What keeps the list itself from being read.
+    pub async fn catalogue(&self) -> Result<Catalogue, RepoError> {
+        self.check_identity().await?;
+        let sessions = async |folder| -> Result<Vec<SessionId>, RepoError> {
+            let objects = self.sink().list(folder).await?;
+            Ok(objects.iter().filter_map(|object| Place::session_of(&object.key)).collect())
+        };
+        let outcomes = sessions(Place::OUTCOMES).await?;
+        let forgotten = sessions(Place::FORGOTTEN).await?;
+        let reads = outcomes.into_iter().filter(|session| forgotten.binary_search(session).is_err()).map(
+            |session| async move {
+                let read = self.read_committed(session).await;
+                match read {
+                    // Only the store's own failure keeps the list from being read.
+                    Err(error) if !error.is_damage() && !matches!(error, RepoError::TooNew { .. }) => Err(error),
+                    read => Ok((session, read.map(|manifest| manifest.map(|manifest| manifest.info)))),
+                }
+            },
+        );
+        let mut reads = futures::stream::iter(reads).buffered(READS);
+        let mut catalogue = Catalogue::default();
+        while let Some((session, read)) = reads.try_next().await? {
+            match read {
+                Ok(None) => {}
+                Ok(Some(info)) => catalogue.backups.push(info),
+                Err(error) => catalogue.unreadable.push(UnreadableBackup { session, error }),
+            }
+        }
+        drop(reads);
+        keep_newest_generations(&mut catalogue.backups);
+        catalogue.backups.sort_by_key(|backup| (backup.meta.created_at, backup.session));
+        Ok(catalogue)
+    }
+}
+
+fn keep_newest_generations(backups: &mut Vec<BackupInfo>) {
+    let mut newest: std::collections::HashMap<BackupId, (u32, SessionId)> = std::collections::HashMap::new();
+    for backup in &*backups {
+        let this = (backup.generation, backup.session);
+        let entry = newest.entry(backup.id).or_insert(this);
+        *entry = this.max(*entry);
+    }
+    backups.retain(|backup| newest.get(&backup.id) == Some(&(backup.generation, backup.session)));
+}

@@ -1,0 +1,162 @@
+//! What can go wrong with a repository.
+
+use mantis_sink::SinkError;
+use mantis_stream::StreamError;
+
+/// Why a repository, or something in it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// There is no repository.
+    #[error("there is no repository at {location}")]
+    NoRepository {
+        /// Where it was looked for.
+        location: String,
+    },
+    /// There is one already.
+    #[error("there is a repository at {location} already")]
+    AlreadyExists {
+        /// Where.
+        location: String,
+    },
+    /// A newer version of the format, or a feature that this version does not have.
+    #[error("{object} needs {needs}, which this version of mantis does not know")]
+    TooNew {
+        /// The object.
+        object: String,
+        /// What it needs.
+        needs: String,
+    },
+    /// An object is not what was written.
+    #[error("{object} is damaged: {what}")]
+    Damaged {
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A frame of an object cannot be read or made.
+    #[error("frame {frame} of {object}")]
+    Frame {
+        /// The object.
+        object: String,
+        /// Which frame, from 0.
+        frame: usize,
+        /// What is wrong with it.
+        source: StreamError,
+    },
+    /// The store failed.
+    #[error("the repository's store failed")]
+    Sink {
+        /// How.
+        #[from]
+        source: SinkError,
+    },
+    /// No backup is what was asked for.
+    #[error("no backup {wanted}")]
+    NoSuchBackup {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// More than one backup is what was asked for.
+    #[error("{count} backups have ids that start with {prefix}")]
+    Ambiguous {
+        /// The start given.
+        prefix: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A collector gave this session up: what it wrote may be gone.
+    #[error("the session was given up by a collector before it could commit")]
+    Fenced,
+    /// Pages came in another order or another shape than announced.
+    #[error("the pages of the backup are not what was announced: {what}")]
+    WrongPages {
+        /// What is wrong.
+        what: String,
+    },
+    /// Restored pages could not be passed on.
+    #[error("write restored pages")]
+    Target {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stage of the work stopped.
+    #[error("the work stopped")]
+    Stream {
+        /// Why.
+        source: StreamError,
+    },
+    /// Someone asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<StreamError> for RepoError {
+    fn from(source: StreamError) -> Self {
+        match source {
+            StreamError::Cancelled => Self::Cancelled,
+            source => Self::Stream { source },
+        }
+    }
+}
+
+impl RepoError {
+    pub(crate) fn damaged(object: impl ToString, what: impl ToString) -> Self {
+        Self::Damaged { object: object.to_string(), what: what.to_string() }
+    }
+
+    /// Whether there is no repository.
+    #[must_use]
+    pub const fn is_no_repository(&self) -> bool {
+        matches!(self, Self::NoRepository { .. })
+    }
+
+    /// Whether it failed because someone asked for that.
+    #[must_use]
+    pub const fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Whether stored bytes are missing or are not what was written, as against a store that failed.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Frame { .. } => true,
+            Self::Sink { source } => {
+                source.is_not_found() || source.kind() == mantis_sink::SinkErrorKind::WrongLength
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether trying the same again may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Fenced => true,
+            Self::Sink { source } => source.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRepository { .. } => "make one with `mantis init`, or check the address and the mount",
+            Self::AlreadyExists { .. } => "use it as it is, or choose another place",
+            Self::TooNew { .. } => "use a newer mantis",
+            Self::Damaged { .. } | Self::Frame { .. } => {
+                "run `mantis verify` to see which backups are touched; others restore as ever"
+            }
+            Self::Sink { source } => source.help(),
+            Self::NoSuchBackup { .. } => "`mantis list` shows the backups there are",
+            Self::Ambiguous { .. } => "give more digits of the id",
+            Self::Fenced => "run the backup again; nothing was lost",
+            Self::WrongPages { .. } => "run the backup again; nothing was stored",
+            Self::Target { .. } => "check the space and the rights at the target",
+            Self::Stream { .. } | Self::Cancelled => return None,
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! What a repository is: `mantis.repo` and its copy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{self, Header, Kind};
+use crate::{ObjectHash, RepoError, RepoId, UnixMillis};
+use bytes::Bytes;
+use mantis_sink::Payload;
+use mantis_stream::Compression;
+
+/// The largest `mantis.repo` that is read, in bytes.
+pub(crate) const MAX_PARAMS_LEN: u64 = 64 << 10;
+
+/// What `mantis.repo` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Params {
+    pub(crate) created_at: UnixMillis,
+    /// What a reader must know beyond format version 1; a reader refuses what it does not know.
+    pub(crate) required: Vec<String>,
+    /// Which function hashes pages.
+    pub(crate) page_hash: String,
+    /// Its key.
+    pub(crate) page_hash_key: ObjectHash,
+}
+
+/// The page hash of version 1.
+pub(crate) const HIGHWAY_128: &str = "highway-128";
+
+impl Params {
+    pub(crate) fn seal(&self, repo: RepoId, salt: [u8; 32]) -> Result<Payload, RepoError> {
+        let header = Header::new(Kind::Params, repo, salt);
+        let json = serde_json::to_vec(self).map_err(|error| RepoError::damaged("mantis.repo", error))?;
+        envelope::seal(&header, json.into(), Compression::None)
+    }
+
+    pub(crate) fn open(object: &str, bytes: &Bytes) -> Result<(RepoId, Self), RepoError> {
+        let (header, json) = envelope::open(object, bytes, Kind::Params, None)?;
+        let params: Self =
+            serde_json::from_slice(&json).map_err(|error| RepoError::damaged(object, error))?;
+        refuse_unknown(object, &params.required)?;
+        if params.page_hash != HIGHWAY_128 {
+            let needs = format!("the page hash {}", params.page_hash);
+            return Err(RepoError::TooNew { object: object.to_owned(), needs });
+        }
+        Ok((header.repo, params))
+    }
+}
+
+/// Refuses what an object says its reader must know; version 1 knows nothing beyond itself.
+pub(crate) fn refuse_unknown(object: &str, required: &[String]) -> Result<(), RepoError> {
+    match required.first() {
+        None => Ok(()),
+        Some(feature) => {
+            let needs = format!("the feature {feature:?}");
+            Err(RepoError::TooNew { object: object.to_owned(), needs })
+        }
+    }
+}

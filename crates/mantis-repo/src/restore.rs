@@ -1,0 +1,155 @@
+//! The pages of a backup, each proved, in any order and in parallel.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{StreamExt, TryStreamExt};
+use mantis_page::{PageNo, PageRange, PageRun, PageSet};
+use mantis_stream::{CancellationToken, ProgressTracker};
+
+use crate::segment_reader::{SegmentReader, wanted_ranges};
+use crate::{Layer, Manifest, PageHasher, RepoError, Repository};
+
+/// What a restore gives out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restored {
+    /// Pages with their bytes.
+    Pages(PageRun),
+    /// Pages that are all zeros.
+    Zeros(PageRange),
+}
+
+/// How a restore runs.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Segments decoded at once; 0: one for each core.
+    pub jobs: usize,
+    /// Stops the restore.
+    pub cancel: CancellationToken,
+    /// Shows how far it is.
+    pub progress: Arc<ProgressTracker>,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RestoreSummary {
+    /// Pages given out.
+    pub pages: u64,
+    /// Bytes fetched from the store.
+    pub bytes_fetched: u64,
+}
+
+type Give = dyn Fn(Restored) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+
+/// What all segments of a restore share.
+struct Shared {
+    hasher: PageHasher,
+    give: Arc<Give>,
+    progress: Arc<ProgressTracker>,
+    /// Pages given out already: by newer layers, or by this one.
+    done: Mutex<PageSet>,
+    page_len: u64,
+}
+
+impl Shared {
+    fn give(&self, restored: Restored) -> Result<(), RepoError> {
+        let range = match &restored {
+            Restored::Pages(run) => run.range(),
+            Restored::Zeros(range) => *range,
+        };
+        (self.give)(restored).map_err(|source| RepoError::Target { source })?;
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).insert_range(range);
+        self.progress.add(range.len(), range.len().saturating_mul(self.page_len));
+        Ok(())
+    }
+
+    /// Decodes one segment and gives out its pages that no newer layer gave.
+    fn decode(&self, segment: &SegmentReader, bytes: bytes::Bytes, newer: &PageSet) -> Result<(), RepoError> {
+        let open = segment.open(bytes, false)?;
+        if u64::from(open.index.page_size.get()) != self.page_len {
+            return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
+        }
+        let wanted = |page: PageNo| !newer.contains(page);
+        for range in &open.index.zero {
+            if newer.is_empty() {
+                self.give(Restored::Zeros(*range))?;
+                continue;
+            }
+            for (range, _) in wanted_ranges(*range, &wanted) {
+                self.give(Restored::Zeros(range))?;
+            }
+        }
+        open.read_pages(&self.hasher, &wanted, &mut |run| self.give(Restored::Pages(run)))
+    }
+}
+
+impl Repository {
+    /// Gives out every page of a backup exactly once, in no order, from several threads at once. Each
+    /// page is proved by its hash before it is given; at the end it is proved that none is missing.
+    ///
+    /// Takes memory for a few segments, and one bit for each page.
+    ///
+    /// # Errors
+    /// What is damaged, or what `give` reports. What was given out by then is not a backup.
+    pub async fn restore(
+        &self,
+        manifest: &Manifest,
+        options: &RestoreOptions,
+        give: Arc<Give>,
+    ) -> Result<RestoreSummary, RepoError> {
+        let meta = &manifest.info.meta;
+        options.progress.expect(meta.page_count, meta.page_count.saturating_mul(meta.page_size.into()));
+        let shared = Arc::new(Shared {
+            hasher: self.page_hasher().clone(),
+            give,
+            progress: Arc::clone(&options.progress),
+            done: Mutex::default(),
+            page_len: meta.page_size.into(),
+        });
+        let mut summary = RestoreSummary { pages: meta.page_count, bytes_fetched: 0 };
+        for layer in manifest.layers.iter().rev() {
+            summary.bytes_fetched += self.restore_layer(manifest, layer, options, &shared).await?;
+        }
+        let done = shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = meta.page_count.saturating_sub(done.len());
+        if missing > 0 || done.len() > meta.page_count {
+            let what = format!("{missing} of its {} pages are in no segment", meta.page_count);
+            return Err(RepoError::damaged(format!("backup {}", manifest.info.id), what));
+        }
+        options.progress.finish();
+        Ok(summary)
+    }
+
+    async fn restore_layer(
+        &self,
+        manifest: &Manifest,
+        layer: &Layer,
+        options: &RestoreOptions,
+        shared: &Arc<Shared>,
+    ) -> Result<u64, RepoError> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = if options.jobs == 0 { cores } else { options.jobs };
+        // What newer layers gave; this layer's own pages are each there once.
+        let newer = Arc::new(shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let pages = manifest.info.meta.page_count;
+        let segments = layer.segments.iter().map(|reference| {
+            let (newer, shared) = (Arc::clone(&newer), Arc::clone(shared));
+            let segment = SegmentReader::new(self.id(), pages, layer.session, reference);
+            async move {
+                let segment = segment?;
+                let bytes = segment.fetch(self.sink()).await?;
+                let len = bytes.len() as u64;
+                let decoded = tokio::task::spawn_blocking(move || shared.decode(&segment, bytes, &newer)).await;
+                decoded.map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })??;
+                Ok::<u64, RepoError>(len)
+            }
+        });
+        let total = futures::stream::iter(segments)
+            .buffer_unordered(jobs)
+            .try_fold(0, |total, len| async move { Ok(total + len) });
+        tokio::select! {
+            biased;
+            () = options.cancel.cancelled() => Err(RepoError::Cancelled),
+            total = total => total,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Reads a segment back and believes nothing of it unproved.
+
+use bytes::Bytes;
+use mantis_page::{PageNo, PageRange, PageRun};
+use mantis_sink::{Sink, Span};
+use mantis_stream::{CodecRegistry, decode_frame};
+
+use crate::envelope::{HEADER_LEN, Header, Kind};
+use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
+use crate::segment_index::{FrameRef, SegmentIndex};
+use crate::{ObjectHash, PageHasher, Place, RepoError, RepoId, SegmentRef, SessionId};
+
+/// The largest segment that is read, in bytes.
+const MAX_SEGMENT_LEN: u64 = 1 << 30;
+
+/// A segment, named by a manifest.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentReader {
+    repo: RepoId,
+    page_count: u64,
+    reference: SegmentRef,
+    pub(crate) object: String,
+    place: Place,
+}
+
+/// A segment's bytes with its index, both proved against the manifest.
+pub(crate) struct OpenSegment {
+    object: String,
+    header: Header,
+    bytes: Bytes,
+    pub(crate) index: SegmentIndex,
+}
+
+impl SegmentReader {
+    pub(crate) fn new(
+        repo: RepoId,
+        page_count: u64,
+        session: SessionId,
+        reference: &SegmentRef,
+    ) -> Result<Self, RepoError> {
+        let place = Place::Segment(session, reference.hash);
+        let object = place.key().map_err(|error| RepoError::damaged("a manifest", error))?.to_string();
+        let end = reference.index_at.checked_add(reference.index_len.into());
+        let fits = reference.len <= MAX_SEGMENT_LEN
+            && reference.index_at >= HEADER_LEN as u64
+            && end.and_then(|end| end.checked_add(FOOTER_LEN as u64)) == Some(reference.len);
+        if !fits {
+            return Err(RepoError::damaged(&object, "its manifest gives it an impossible shape"));
+        }
+        Ok(Self { repo, page_count, reference: reference.clone(), object, place })
+    }
+
+    /// Its length in bytes, as its manifest says.
+    pub(crate) fn len(&self) -> u64 {
+        self.reference.len
+    }
+
+    fn key(&self) -> Result<mantis_sink::ObjectKey, RepoError> {
+        self.place.key().map_err(|error| RepoError::damaged(&self.object, error))
+    }
+
+    fn decode_index(&self, header: &Header, frame: &Bytes) -> Result<SegmentIndex, RepoError> {
+        let object = &self.object;
+        if ObjectHash::of([&frame[..]]) != self.reference.index_hash {
+            return Err(RepoError::damaged(object, "its index is not the one its manifest names"));
+        }
+        let opened = decode_frame(CodecRegistry::builtin(), frame, &header.context(0, true));
+        let (chunk, _) = opened
+            .map_err(|source| RepoError::Frame { object: object.clone(), frame: usize::MAX, source })?;
+        let index = SegmentIndex::read(object, &chunk, self.page_count)?;
+        let frames = index.frames.iter().map(|frame| u64::from(frame.len));
+        if HEADER_LEN as u64 + frames.sum::<u64>() != self.reference.index_at {
+            return Err(RepoError::damaged(object, "its frames do not fill it"));
+        }
+        Ok(index)
+    }
+
+    /// Reads the index alone, in two small reads.
+    pub(crate) async fn index(&self, sink: &dyn Sink) -> Result<SegmentIndex, RepoError> {
+        let key = self.key()?;
+        let head = sink.get(&key, Span::Part(0..HEADER_LEN as u64)).await?;
+        let header = Header::read(&self.object, &head, Kind::Segment, Some(self.repo))?;
+        let start = self.reference.index_at;
+        let frame = sink.get(&key, Span::Part(start..start + u64::from(self.reference.index_len))).await?;
+        self.decode_index(&header, &frame)
+    }
+
+    /// Reads the whole segment.
+    pub(crate) async fn fetch(&self, sink: &dyn Sink) -> Result<Bytes, RepoError> {
+        let bytes = sink.get(&self.key()?, Span::Whole { limit: self.reference.len }).await?;
+        if bytes.len() as u64 == self.reference.len {
+            return Ok(bytes);
+        }
+        let what = format!("it has {} bytes, not {}", bytes.len(), self.reference.len);
+        Err(RepoError::damaged(&self.object, what))
+    }
+
+    /// Proves header, footer and index of a segment; with `whole`, every byte, against its name.
+    pub(crate) fn open(&self, bytes: Bytes, whole: bool) -> Result<OpenSegment, RepoError> {
+        let damaged = |what| RepoError::damaged(&self.object, what);
+        let header = Header::read(&self.object, &bytes, Kind::Segment, Some(self.repo))?;
+        if whole && ObjectHash::of([&bytes[..]]) != self.reference.hash {
+            return Err(damaged("its bytes do not match its name"));
+        }
+        let index_at = self.reference.index_at as usize;
+        let index_end = index_at + self.reference.index_len as usize;
+        if bytes.len() != index_end + FOOTER_LEN {
+            return Err(damaged("it has another length than its manifest says"));
+        }
+        let index = self.decode_index(&header, &bytes.slice(index_at..index_end))?;
+        let (fields, tail) = bytes[index_end..].split_at(24);
+        let sum = footer_sum(&bytes[..HEADER_LEN], fields).to_le_bytes();
+        let place = [&self.reference.index_at.to_le_bytes()[..], &self.reference.index_len.to_le_bytes()].concat();
+        if tail[..4] != sum || tail[4..] != FOOTER_MAGIC[..] || fields[..12] != place[..] {
+            return Err(damaged("its footer is damaged"));
+        }
+        Ok(OpenSegment { object: self.object.clone(), header, bytes, index })
+    }
+}
+
+/// The pages of one data frame: which they are, and where their hashes begin in the index.
+struct FramePages {
+    frame: FrameRef,
+    number: usize,
+    offset: usize,
+    ranges: Vec<PageRange>,
+    first_hash: usize,
+}
+
+impl OpenSegment {
+    /// Cuts the index's pages by frame.
+    fn frames(&self) -> Vec<FramePages> {
+        let mut rest = self.index.data.iter().copied();
+        let mut left: Option<PageRange> = None;
+        let (mut offset, mut first_hash) = (HEADER_LEN, 0);
+        let mut frames = Vec::with_capacity(self.index.frames.len());
+        for (number, frame) in self.index.frames.iter().enumerate() {
+            let mut need = u64::from(frame.pages);
+            let mut ranges = Vec::new();
+            while need > 0 {
+                let Some(range) = left.take().or_else(|| rest.next()) else { break };
+                let taken = range.len().min(need);
+                ranges.extend(PageRange::new(range.first(), taken));
+                let after = range.first().checked_add(taken);
+                left = after.and_then(|first| PageRange::new(first, range.len() - taken));
+                need -= taken;
+            }
+            frames.push(FramePages { frame: *frame, number, offset, ranges, first_hash });
+            offset += frame.len as usize;
+            first_hash += frame.pages as usize;
+        }
+        frames
+    }
+
+    /// Decodes every frame that `wanted` asks for, proves each of its pages, and gives them out as
+    /// runs.
+    ///
+    /// A page is proved by its hash in the index, and the index by its hash in the manifest.
+    pub(crate) fn read_pages(
+        &self,
+        hasher: &PageHasher,
+        wanted: &dyn Fn(PageNo) -> bool,
+        give: &mut dyn FnMut(PageRun) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        let size = self.index.page_size;
+        for FramePages { frame, number, offset, ranges, first_hash } in self.frames() {
+            if !ranges.iter().any(|range| range.pages().any(wanted)) {
+                continue;
+            }
+            let first = ranges.first().map_or(0, |range| range.first().get());
+            let context = self.header.context(first, false);
+            let end = offset + frame.len as usize;
+            let opened = decode_frame(CodecRegistry::builtin(), &self.bytes.slice(offset..end), &context);
+            let fail = |source| RepoError::Frame { object: self.object.clone(), frame: number, source };
+            let (chunk, len) = opened.map_err(fail)?;
+            if len != frame.len as usize || chunk.len() != frame.pages as usize * size.bytes() {
+                let what = format!("frame {number} has another length than its index says");
+                return Err(RepoError::damaged(&self.object, what));
+            }
+            let pages = ranges.iter().flat_map(|range| range.pages());
+            let hashes = self.index.hashes.iter().skip(first_hash);
+            for ((page, content), hash) in pages.zip(chunk.chunks_exact(size.bytes())).zip(hashes) {
+                if hasher.hash(content) != *hash {
+                    let what = format!("page {page} does not match its hash");
+                    return Err(RepoError::damaged(&self.object, what));
+                }
+            }
+            let mut at = 0;
+            for range in ranges {
+                let bytes = range.len() as usize * size.bytes();
+                let content = chunk.slice(at..at + bytes);
+                at += bytes;
+                for (range, start) in wanted_ranges(range, wanted) {
+                    let start = start as usize * size.bytes();
+                    let end = start + range.len() as usize * size.bytes();
+                    let run = PageRun::new(range.first(), size, content.slice(start..end));
+                    give(run.map_err(|error| RepoError::damaged(&self.object, error))?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a range that are wanted, each with how many pages of the range are before it.
+pub(crate) fn wanted_ranges(range: PageRange, wanted: &dyn Fn(PageNo) -> bool) -> Vec<(PageRange, u64)> {
+    let mut parts: Vec<(PageRange, u64)> = Vec::new();
+    let mut last_taken = None;
+    for (page, at) in range.pages().zip(0u64..) {
+        if !wanted(page) {
+            continue;
+        }
+        match parts.last_mut() {
+            Some((part, _)) if last_taken == at.checked_sub(1) => {
+                *part = PageRange::new(part.first(), part.len() + 1).unwrap_or(*part);
+            }
+            _ => parts.extend(PageRange::new(page, 1).map(|part| (part, at))),
+        }
+        last_taken = Some(at);
+    }
+    parts
+}

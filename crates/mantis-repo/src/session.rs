@@ -1,0 +1,188 @@
+//! One run of something that writes to a repository, from its intent to its outcome.
+//!
+//! The order of the steps and what a crash right after each leaves:
+//!
+//! 1. `sess/<s>`: everyone sees that a session is under way. Left behind: a session that a collector
+//!    gives up later; nothing of any backup is touched.
+//! 2. `seg/<s>/…`: the pages. Left behind: segments that no manifest names, freed by a collector.
+//! 3. `man/<s>/…`, read back: the manifest. Left behind: the same, and a manifest that nobody
+//!    committed, which is no backup.
+//! 4. `out/<s>`, created if absent: **the commit**. Before it there is no backup, after it there is.
+//! 5. `sess/<s>` is deleted, as a courtesy; the outcome alone counts.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use mantis_sink::{Payload, Sink, Span};
+use mantis_stream::Compression;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{self, Header, Kind};
+use crate::{ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
+
+/// The largest session object or outcome that is read, in bytes.
+const MAX_SMALL_LEN: u64 = 16 << 10;
+
+/// What `sess/<s>` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Intent {
+    /// Who: for people who wonder.
+    owner: String,
+    /// When it began, by its own clock: for people, never for safety.
+    began_at: UnixMillis,
+    what: String,
+}
+
+/// What `out/<s>` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub(crate) enum SessionOutcome {
+    /// The session's backup exists.
+    Commit { manifest: ObjectHash },
+    /// A collector gave the session up; it has no backup and never will.
+    Fenced,
+}
+
+/// A session under way.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) repo: Repository,
+    id: SessionId,
+    entropy: [u8; 32],
+    salts: u64,
+}
+
+fn json<T: Serialize>(object: &str, value: &T) -> Result<Bytes, RepoError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| RepoError::damaged(object, error))
+}
+
+impl Session {
+    /// Announces a session that is going to write a backup. `entropy` must be fresh random bytes;
+    /// `owner` tells people who it is.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub async fn begin(
+        repo: &Repository,
+        entropy: [u8; 32],
+        owner: &str,
+        began_at: UnixMillis,
+    ) -> Result<Self, RepoError> {
+        let mut newest = 0;
+        for folder in [Place::OUTCOMES, Place::SESSIONS] {
+            for object in repo.sink().list(folder).await? {
+                let session = Place::session_of(&object.key);
+                newest = newest.max(session.map_or(0, |session| session.sequence));
+            }
+        }
+        let seed = blake3::derive_key("mantis-backup 2026 session id", &entropy);
+        let mut unique = [0; 16];
+        unique.copy_from_slice(&seed[..16]);
+        let id = SessionId { sequence: newest.saturating_add(1), unique };
+        let mut session = Self { repo: repo.clone(), id, entropy, salts: 0 };
+        let intent = Intent { owner: owner.to_owned(), began_at, what: "backup".to_owned() };
+        let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
+        session.put(Place::Session(id), sealed).await?;
+        Ok(session)
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// A salt that no other object has.
+    fn salt(&mut self) -> [u8; 32] {
+        self.salts += 1;
+        let input = [&self.entropy[..], &self.salts.to_le_bytes()].concat();
+        blake3::derive_key("mantis-backup 2026 object salt", &input)
+    }
+
+    /// The header of a new object.
+    pub(crate) fn header(&mut self, kind: Kind) -> Header {
+        Header::new(kind, self.repo.id(), self.salt())
+    }
+
+    pub(crate) fn seal(&mut self, kind: Kind, chunk: Bytes) -> Result<Payload, RepoError> {
+        envelope::seal(&self.header(kind), chunk, Compression::None)
+    }
+
+    pub(crate) fn next_salt(&mut self) -> [u8; 32] {
+        self.salt()
+    }
+
+    async fn put(&self, place: Place, payload: Payload) -> Result<(), RepoError> {
+        put_own(self.repo.sink(), place, payload).await
+    }
+
+    /// Commits: from here on the backup of this manifest exists.
+    ///
+    /// Of this and a collector that gives the session up, exactly one can create the outcome. Where
+    /// the answer is lost, reading back tells who it was.
+    pub(crate) async fn commit(mut self, manifest: ObjectHash) -> Result<(), RepoError> {
+        let place = Place::Outcome(self.id);
+        let ours = SessionOutcome::Commit { manifest };
+        let sealed = self.seal(Kind::Outcome, json("the outcome", &ours)?)?;
+        let key = place.key().map_err(|error| RepoError::damaged("the outcome", error))?;
+        if let Err(error) = self.repo.sink().put_new(&key, sealed).await {
+            match read_outcome(&self.repo, self.id).await {
+                Ok(found) if found == ours => {}
+                Ok(_) => return Err(RepoError::Fenced),
+                Err(_) => return Err(error.into()),
+            }
+        }
+        self.forget_intent().await;
+        Ok(())
+    }
+
+    async fn forget_intent(&self) {
+        if let Ok(key) = Place::Session(self.id).key() {
+            if let Err(error) = self.repo.sink().delete(&key).await {
+                tracing::debug!(%key, %error, "a session's intent stays behind; its outcome counts");
+            }
+        }
+    }
+
+    /// Gives the session up before its commit and removes what it wrote, as far as that can be done;
+    /// the rest is a collector's.
+    pub async fn abandon(self) {
+        let sink = self.repo.sink();
+        for folder in [format!("man/{}", self.id), format!("seg/{}", self.id)] {
+            match sink.list(&folder).await {
+                Ok(objects) => {
+                    let deletes = objects.into_iter().map(|object| async move {
+                        if let Err(error) = sink.delete(&object.key).await {
+                            tracing::warn!(key = %object.key, %error, "left behind; prune will free it");
+                        }
+                    });
+                    futures::stream::iter(deletes).buffer_unordered(8).collect::<Vec<()>>().await;
+                }
+                Err(error) => tracing::warn!(%folder, %error, "left behind; prune will free it"),
+            }
+        }
+        self.forget_intent().await;
+    }
+}
+
+/// Creates an object whose bytes nobody else can write. Where the store says that it is there
+/// already, or lost its answer, the object is read back: if it is ours, all is well.
+pub(crate) async fn put_own(sink: &dyn Sink, place: Place, payload: Payload) -> Result<(), RepoError> {
+    let key = place.key().map_err(|error| RepoError::damaged("an object", error))?;
+    let Err(error) = sink.put_new(&key, payload.clone()).await else { return Ok(()) };
+    if error.is_already_exists() || error.is_retryable() {
+        let stored = sink.get(&key, Span::Whole { limit: payload.len() }).await;
+        if stored.is_ok_and(|stored| stored == payload.to_bytes()) {
+            return Ok(());
+        }
+    }
+    Err(error.into())
+}
+
+/// How a session ended.
+pub(crate) async fn read_outcome(repo: &Repository, session: SessionId) -> Result<SessionOutcome, RepoError> {
+    let place = Place::Outcome(session);
+    let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
+    let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;
+    let (_, json) = envelope::open(key.as_str(), &bytes, Kind::Outcome, Some(repo.id()))?;
+    serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
+}
