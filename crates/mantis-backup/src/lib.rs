@@ -1,1 +1,54 @@
-//! x
+//! Hot backups of live databases.
+//!
+//! A backup is one consistent moment of a database that others write meanwhile: its pages are read
+//! through a snapshot, hashed, compressed, checksummed and stored in a repository, from which any
+//! backup restores whole. This crate puts the layers together:
+//!
+//! - [`BackupSystem`]: engines and a repository, and backups of the one into the other;
+//! - [`jobs`]: one backup, one restore, each read from top to bottom;
+//! - [`Source`]: a database by its path;
+//! - feature `cli`: the `mantis` command.
+//!
+//! The layers are crates of their own, here by their short names: [`page`], [`cow`], [`snapshot`],
+//! [`engine`], [`stream`], [`sink`], [`repo`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), mantis_backup::Error> {
+//! use mantis_backup::{BackupSystem, Source, open_repository};
+//! let system = BackupSystem::builder()
+//!     .source("orders", Source::detect("orders.db")?)?
+//!     .repository(open_repository("/srv/backups").await?)
+//!     .build()?;
+//! let backup = system.backup("orders").tag("type", "manual").run().await?;
+//! println!("{} pages as of {}", backup.meta.page_count, backup.meta.lsn);
+//! # Ok(()) }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod buffers;
+mod capture;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod clock;
+#[cfg(feature = "cli")]
+mod demo;
+mod error;
+pub mod jobs;
+mod source;
+mod system;
+mod when;
+
+pub use clock::{entropy, now};
+pub use error::Error;
+pub use source::{Source, SourceOptions};
+pub use system::{BackupRequest, BackupSystem, Builder, init_repository, open_repository};
+pub use when::{InvalidTime, format_time, parse_time};
+
+pub use mantis_cow as cow;
+pub use mantis_engine as engine;
+pub use mantis_page as page;
+pub use mantis_repo as repo;
+pub use mantis_sink as sink;
+pub use mantis_snapshot as snapshot;
+pub use mantis_stream as stream;

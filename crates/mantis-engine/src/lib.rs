@@ -1,1 +1,22 @@
-//! x
+//! Real databases behind the snapshot ports, a feature each.
+//!
+//! - [`sqlite`]: any SQLite file that other processes hold open, from outside; and in process through a
+//!   VFS, so that checkpoints go on during a backup of any length.
+//! - [`redb`]: live through a wrapping `StorageBackend`; a closed file by path.
+//! - [`file`]: raw page files that nobody writes.
+//! - [`RestoreFile`]: where a restore goes: a temporary file beside the target, synced and renamed.
+//! - [`detect`]: which engine a file belongs to.
+
+mod detect;
+#[cfg(feature = "file")]
+pub mod file;
+mod frozen_copy;
+#[cfg(feature = "redb")]
+pub mod redb;
+mod restore_file;
+mod source_file;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use detect::{EngineKind, detect};
+pub use restore_file::{RestoreFile, sidecars};

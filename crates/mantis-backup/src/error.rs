@@ -1,0 +1,96 @@
+//! What can go wrong, from any layer.
+
+use mantis_repo::RepoError;
+use mantis_sink::SinkError;
+use mantis_snapshot::SnapshotError;
+
+/// Why a job failed. Each variant says whose error it is; the source chain says the rest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source, or the restored file.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The store.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// What was asked for makes no sense.
+    #[error("{message}")]
+    Usage {
+        /// Why not.
+        message: String,
+        /// What would make sense.
+        help: String,
+    },
+    /// It took longer than allowed.
+    #[error("{what} was not done within {} s, and was given up", after.as_secs_f32())]
+    TimedOut {
+        /// What.
+        what: String,
+        /// How long it was allowed to take.
+        after: std::time::Duration,
+    },
+    /// Anything else.
+    #[error("{doing}")]
+    Other {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do about it, where that is known.
+        help: Option<String>,
+    },
+}
+
+impl Error {
+    /// Something asked for that makes no sense.
+    pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: help.into() }
+    }
+
+    /// A failure of the operating system.
+    pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Other { doing: doing.into(), source: source.into(), help: None }
+    }
+
+    /// Whether it failed because someone asked for that.
+    #[must_use]
+    pub const fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Snapshot(error) => error.is_cancelled(),
+            Self::Repo(error) => error.is_cancelled(),
+            _ => false,
+        }
+    }
+
+    /// Whether trying the same again may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Snapshot(error) => error.is_retryable(),
+            Self::Repo(error) => error.is_retryable(),
+            Self::Sink(error) => error.is_retryable(),
+            Self::TimedOut { .. } => true,
+            Self::Usage { .. } | Self::Other { .. } => false,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Snapshot(error) => error.help(),
+            Self::Repo(RepoError::Target { source }) => {
+                source.downcast_ref::<SnapshotError>().and_then(SnapshotError::help)
+            }
+            Self::Repo(error) => error.help().map(str::to_owned),
+            Self::Sink(error) => Some(error.help().to_owned()),
+            Self::Usage { help, .. } => Some(help.clone()),
+            Self::TimedOut { .. } => Some("allow more time with --timeout".into()),
+            Self::Other { help, .. } => help.clone(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One backup.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mantis_repo::{BackupInfo, BackupMeta, BackupWriter, Repository, Session, WriteOptions};
+use mantis_snapshot::{CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError};
+
+use crate::capture::capture;
+use crate::{Error, clock};
+
+/// What to back up, and how.
+pub struct BackupJob {
+    /// Where to.
+    pub repo: Repository,
+    /// Takes the snapshot.
+    pub coordinator: Coordinator,
+    /// What.
+    pub engine: Arc<dyn Engine>,
+    /// The source's name.
+    pub name: String,
+    /// The user's own words on it.
+    pub tags: BTreeMap<String, String>,
+    /// How it is written; its `cancel` stops the job, its `progress` shows it.
+    pub write: WriteOptions,
+    /// How long it may take; then it is given up.
+    pub timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for BackupJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackupJob").field("name", &self.name).field("write", &self.write).finish_non_exhaustive()
+    }
+}
+
+/// Runs a backup. Where it fails, is cancelled or takes too long, everything that it wrote is removed
+/// and the source is released; this returns only after that.
+///
+/// Runs in a task of its own: when the returned future is dropped, the backup is cancelled and still
+/// cleans up after itself.
+///
+/// # Errors
+/// What keeps the backup from being made.
+pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
+    let cancel = job.write.cancel.child_token();
+    let (timeout, name) = (job.timeout, job.name.clone());
+    let on_drop = cancel.clone().drop_guard();
+    let inner = cancel.clone();
+    let mut task = tokio::spawn(async move { run(BackupJob { write: WriteOptions { cancel: inner, ..job.write }, ..job }).await });
+    let timer = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (ended, late) = tokio::select! {
+        ended = &mut task => (ended, None),
+        () = timer => {
+            cancel.cancel();
+            (task.await, timeout)
+        }
+    };
+    on_drop.disarm();
+    let result = ended.unwrap_or_else(|error| {
+        Err(Error::Other { doing: format!("back up {name}"), source: error.into(), help: None })
+    });
+    match (result, late) {
+        (Err(error), Some(after)) if error.is_cancelled() => {
+            Err(Error::TimedOut { what: format!("the backup of {name}"), after })
+        }
+        (result, _) => result,
+    }
+}
+
+async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
+    // The intent stands in the repository before the moment is taken: a collector that sees neither
+    // the intent nor the outcome cannot have condemned anything this backup relies on.
+    let owner = format!("{}@{}", std::process::id(), host());
+    let session = Session::begin(&job.repo, clock::entropy()?, &owner, clock::now()).await?;
+    let snapshot = match take_snapshot(&job).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            session.abandon().await;
+            return Err(error);
+        }
+    };
+    let started = Instant::now();
+    let meta = describe(&job, &snapshot);
+    let mut writer = match BackupWriter::new(session, meta, job.write.clone()) {
+        Ok(writer) => writer,
+        Err((session, error)) => {
+            session.abandon().await;
+            return Err(error.into());
+        }
+    };
+    let snapshot = Arc::new(snapshot);
+    let written = write(&snapshot, &mut writer, &job).await;
+    // The pages are right only if the snapshot says so at its end: before anything is committed.
+    let finished = match written {
+        Ok(()) => finish(snapshot).await,
+        Err(error) => {
+            drop(snapshot);
+            Err(error)
+        }
+    };
+    match finished {
+        Ok(token) => {
+            let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Ok(writer.commit(elapsed, token.as_deref()).await?)
+        }
+        Err(error) => {
+            writer.abandon().await;
+            Err(error)
+        }
+    }
+}
+
+async fn take_snapshot(job: &BackupJob) -> Result<Snapshot, Error> {
+    let flag = CancelFlag::new();
+    let (coordinator, engine, name) = (job.coordinator.clone(), Arc::clone(&job.engine), job.name.clone());
+    let asked = flag.clone();
+    let mut taking = tokio::task::spawn_blocking(move || coordinator.begin(&name, &*engine, None, &asked));
+    let taken = tokio::select! {
+        taken = &mut taking => taken,
+        () = job.write.cancel.cancelled() => {
+            flag.cancel();
+            taking.await
+        }
+    };
+    let failed = |error| SnapshotError::engine("take a snapshot of", &job.name, error);
+    let snapshot = taken.map_err(failed)??;
+    tracing::info!(source = %job.name, lsn = %snapshot.point().lsn, way = %snapshot.point().way,
+        writers_held = ?snapshot.point().writers_held, "snapshot taken");
+    Ok(snapshot)
+}
+
+fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
+    let (point, geometry) = (snapshot.point(), snapshot.geometry());
+    let info = job.engine.info().ok();
+    let (engine, object) = info.map_or_else(Default::default, |info| (info.engine, info.object));
+    BackupMeta {
+        source: job.name.clone(),
+        engine,
+        object,
+        lsn: point.lsn.get(),
+        timeline: point.timeline.iter().map(|byte| format!("{byte:02x}")).collect(),
+        way: point.way.name().to_owned(),
+        created_at: clock::now(),
+        tags: job.tags.clone(),
+        page_size: geometry.page_size.get(),
+        page_count: geometry.page_count,
+        byte_len: geometry.byte_len,
+    }
+}
+
+async fn write(snapshot: &Arc<Snapshot>, writer: &mut BackupWriter, job: &BackupJob) -> Result<(), Error> {
+    let mut runs = capture(Arc::clone(snapshot));
+    loop {
+        let run = tokio::select! {
+            biased;
+            () = job.write.cancel.cancelled() => return Err(SnapshotError::Cancelled.into()),
+            run = runs.recv() => run,
+        };
+        match run {
+            Some(run) => writer.push(run?).await?,
+            None => break,
+        }
+    }
+    Ok(writer.flush().await?)
+}
+
+/// Ends the snapshot, on a thread that may block.
+async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<Vec<u8>>, Error> {
+    let finished = tokio::task::spawn_blocking(move || {
+        // The reading thread has sent its last batch and drops its handle next.
+        let mut snapshot = snapshot;
+        let snapshot = loop {
+            match Arc::try_unwrap(snapshot) {
+                Ok(snapshot) => break snapshot,
+                Err(shared) => snapshot = shared,
+            }
+            std::thread::yield_now();
+        };
+        snapshot.finish(Outcome::Committed)
+    });
+    let token = finished.await.map_err(|error| SnapshotError::engine("end the snapshot of", "the source", error))??;
+    Ok(token.map(|token| token.0))
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,203 @@
+//! Engines, a repository, and backups of the one into the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mantis_repo::{BackupInfo, Repository, WriteOptions};
+use mantis_sink::open_url;
+use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
+use mantis_stream::{CancellationToken, Compression, Progress, ProgressTracker};
+use tokio::sync::watch;
+
+use crate::jobs::{self, BackupJob};
+use crate::{Error, Source, SourceOptions, clock};
+
+/// Opens the repository at a path or URL.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub async fn open_repository(url: &str) -> Result<Repository, Error> {
+    Ok(Repository::open(open_url(url)?).await?)
+}
+
+/// Makes a repository at a path or URL.
+///
+/// # Errors
+/// Where there is one already, or it cannot be written.
+pub async fn init_repository(url: &str) -> Result<Repository, Error> {
+    Ok(Repository::init(open_url(url)?, clock::entropy()?, clock::now()).await?)
+}
+
+/// Engines by name, a repository, and how backups are made. Cheap to clone.
+#[derive(Clone)]
+pub struct BackupSystem {
+    engines: Arc<BTreeMap<String, Arc<dyn Engine>>>,
+    repo: Repository,
+    coordinator: Coordinator,
+    write: WriteOptions,
+}
+
+impl std::fmt::Debug for BackupSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.engines.keys().collect();
+        f.debug_struct("BackupSystem").field("engines", &names).field("repo", &self.repo.location()).finish_non_exhaustive()
+    }
+}
+
+/// Puts a [`BackupSystem`] together.
+#[derive(Default)]
+pub struct Builder {
+    engines: BTreeMap<String, Arc<dyn Engine>>,
+    repo: Option<Repository>,
+    snapshots: SnapshotConfig,
+    write: WriteOptions,
+}
+
+impl Builder {
+    /// Adds a database by its engine.
+    #[must_use]
+    pub fn engine(mut self, name: impl Into<String>, engine: impl Engine) -> Self {
+        self.engines.insert(name.into(), Arc::new(engine));
+        self
+    }
+
+    /// Adds a database by its path.
+    ///
+    /// # Errors
+    /// As [`Source::engine`].
+    pub fn source(mut self, name: impl Into<String>, source: Source) -> Result<Self, Error> {
+        let engine = source.engine(&SourceOptions::default())?;
+        self.engines.insert(name.into(), Arc::from(engine));
+        Ok(self)
+    }
+
+    /// Where backups go.
+    #[must_use]
+    pub fn repository(mut self, repo: Repository) -> Self {
+        self.repo = Some(repo);
+        self
+    }
+
+    /// How snapshots are taken.
+    #[must_use]
+    pub fn snapshots(mut self, config: SnapshotConfig) -> Self {
+        self.snapshots = config;
+        self
+    }
+
+    /// How frames are compressed.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.write.compression = compression;
+        self
+    }
+
+    /// Bytes read from sources per second, at most, by each backup.
+    #[must_use]
+    pub fn limit_rate(mut self, bytes_per_second: u64) -> Self {
+        self.write.rate = Some(bytes_per_second);
+        self
+    }
+
+    /// The system.
+    ///
+    /// # Errors
+    /// Without a repository.
+    pub fn build(self) -> Result<BackupSystem, Error> {
+        let missing = || Error::usage("a backup system needs a repository", "name one with `repository`");
+        Ok(BackupSystem {
+            engines: Arc::new(self.engines),
+            repo: self.repo.ok_or_else(missing)?,
+            coordinator: Coordinator::new(self.snapshots),
+            write: self.write,
+        })
+    }
+}
+
+impl BackupSystem {
+    /// Begins to put a system together.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A backup of one database, to be run.
+    #[must_use]
+    pub fn backup(&self, name: &str) -> BackupRequest {
+        let progress = Arc::new(ProgressTracker::new());
+        let cancel = CancellationToken::new();
+        let write = WriteOptions { progress, cancel, ..self.write.clone() };
+        BackupRequest { system: self.clone(), name: name.to_owned(), tags: BTreeMap::new(), write, timeout: None }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub const fn repository(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// The snapshots under way.
+    #[must_use]
+    pub const fn snapshots(&self) -> &Coordinator {
+        &self.coordinator
+    }
+}
+
+/// A backup to be run.
+#[derive(Debug)]
+pub struct BackupRequest {
+    system: BackupSystem,
+    name: String,
+    tags: BTreeMap<String, String>,
+    write: WriteOptions,
+    timeout: Option<Duration>,
+}
+
+impl BackupRequest {
+    /// Adds the user's own words.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// A view that always shows how far it is.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.write.progress.subscribe()
+    }
+
+    /// Stops it when cancelled.
+    #[must_use]
+    pub fn canceller(&self) -> CancellationToken {
+        self.write.cancel.clone()
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// As [`jobs::backup`]; [`Error::Usage`] where no engine has that name.
+    pub async fn run(self) -> Result<BackupInfo, Error> {
+        let engine = self.system.engines.get(&self.name).map(Arc::clone).ok_or_else(|| {
+            Error::usage(format!("no engine is called {:?}", self.name), "add it with `engine` or `source`")
+        })?;
+        jobs::backup(BackupJob {
+            repo: self.system.repo.clone(),
+            coordinator: self.system.coordinator.clone(),
+            engine,
+            name: self.name,
+            tags: self.tags,
+            write: self.write,
+            timeout: self.timeout,
+        })
+        .await
+    }
+}

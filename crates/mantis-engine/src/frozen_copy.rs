@@ -1,0 +1,85 @@
+//! A snapshot that is a file nobody changes: a spooled copy, or a source that is closed.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use mantis_cow::LiveFile;
+use mantis_page::PageNo;
+use mantis_snapshot::{
+    ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
+};
+
+use crate::source_file::{self, Identity};
+
+/// What must still be true of the source for the copy to be its moment.
+#[derive(Debug)]
+pub(crate) struct Unchanged {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    pub(crate) len: u64,
+    pub(crate) modified: Option<std::time::SystemTime>,
+}
+
+impl Unchanged {
+    /// Notes what is true of a source now.
+    pub(crate) fn note(path: PathBuf) -> Result<Self, SnapshotError> {
+        let metadata = source_file::check(&path)?;
+        Ok(Self {
+            identity: source_file::identity(&metadata),
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            path,
+        })
+    }
+
+    fn check(&self) -> Result<(), SnapshotError> {
+        let now = Self::note(self.path.clone())?;
+        if (now.identity, now.len, now.modified) == (self.identity, self.len, self.modified) {
+            return Ok(());
+        }
+        let reason = "it was written or replaced while it was read".to_owned();
+        Err(SnapshotError::Lost { object: self.path.display().to_string(), reason })
+    }
+}
+
+/// A moment that is a file.
+pub(crate) struct FrozenCopy {
+    pub(crate) object: String,
+    pub(crate) file: File,
+    pub(crate) geometry: Geometry,
+    pub(crate) point: ConsistencyPoint,
+    /// Set where the file is the source itself.
+    pub(crate) unchanged: Option<Unchanged>,
+}
+
+impl FrozenPages for FrozenCopy {
+    fn point(&self) -> &ConsistencyPoint {
+        &self.point
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
+        let read = |source: mantis_snapshot::BoxError| SnapshotError::Read {
+            object: self.object.clone(),
+            first,
+            source,
+        };
+        let size = self.geometry.page_size;
+        let pages = (buf.len() / size.bytes()) as u64;
+        let end = first.index().checked_add(pages).filter(|end| *end <= self.geometry.page_count);
+        let offset = end.and_then(|_| size.offset_of(first));
+        let offset = offset.ok_or_else(|| read("past the end of the snapshot".into()))?;
+        LiveFile::read_at(&self.file, offset, buf).map_err(|error| read(error.into()))
+    }
+
+    fn health(&self) -> Result<(), SnapshotError> {
+        self.unchanged.as_ref().map_or(Ok(()), Unchanged::check)
+    }
+
+    fn finish(&mut self, _: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
+        self.health().map(|()| None)
+    }
+}

@@ -1,0 +1,19 @@
+//! redb databases.
+//!
+//! - [`SnapshotBackend`] and [`RedbEngine`]: a live database. Wrap any `StorageBackend`, open the
+//!   database on it, and make the engine from both: snapshots hold exactly the last durable commit, and
+//!   a restored file opens without a repair.
+//! - [`ClosedRedb`]: a database that no process has open, by its path.
+//! - [`check_database`]: redb's own integrity check of a restored file, without changing it.
+//!
+//! Commits with `Durability::None` are not in a snapshot before a durable commit follows them.
+
+mod backend;
+mod check;
+mod closed;
+mod live;
+
+pub use backend::SnapshotBackend;
+pub use check::check_database;
+pub use closed::ClosedRedb;
+pub use live::RedbEngine;

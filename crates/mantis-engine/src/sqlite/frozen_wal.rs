@@ -1,0 +1,161 @@
+//! A moment of a database in WAL mode, held by a read transaction: the database file, and over it the
+//! WAL's frames up to one commit.
+//!
+//! # Why this is one moment
+//! The wal-index header is read after the read transaction began, so its last commit `M` is at or
+//! after the transaction's mark `m`.
+//!
+//! - Our lock on a read mark keeps every checkpoint from writing frames past `m` to the file, and
+//!   keeps the WAL from being begun anew. A page in a frame up to `M` is taken from the WAL; any other
+//!   page is as it was before the first frame, wherever a checkpoint is with frames up to `m`.
+//! - Where all of the WAL was in the file when the transaction began, SQLite gives mark 0: no
+//!   checkpoint can touch the file, but a writer may begin the WAL anew under us. Then the header says
+//!   that everything is in the file and the WAL is not looked at; or it names frames past those in the
+//!   file, and then the WAL cannot be begun anew before a checkpoint, which our lock keeps out.
+//! - Whether the WAL is still the same is asked again after every batch, all the same.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mantis_page::{PageNo, PageSize};
+use mantis_snapshot::{
+    ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
+};
+use rusqlite::Connection;
+
+use super::connection::sqlite_error;
+use super::header::lock_page;
+use super::live_file::{Handle, has_moved};
+use super::wal_index::WalMoment;
+use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap, frame_page_offset, header_salts};
+
+/// A read transaction and what it sees. Also serves where there is no WAL: the map is empty then.
+pub(crate) struct FrozenWal {
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Mutex<Option<Connection>>,
+    pub(crate) moment: Option<WalMoment>,
+    pub(crate) map: WalMap,
+    pub(crate) geometry: Geometry,
+    pub(crate) point: ConsistencyPoint,
+    /// Undo what opening the database left beside it, once the connection is closed.
+    pub(crate) tidy: Option<super::outside::Tidy>,
+}
+
+/// Reads the wal-index until it is whole.
+pub(crate) fn read_moment(connection: &Connection) -> Result<Option<WalMoment>, rusqlite::Error> {
+    let main = Handle::main(connection)?;
+    for _ in 0..10_000 {
+        let Some(bytes) = main.wal_index()? else { return Ok(None) };
+        // Twice, so that the header and the checkpoint information beside it are of one time.
+        if let Some(moment) = WalMoment::read(&bytes) {
+            if main.wal_index()?.is_some_and(|again| WalMoment::read(&again) == Some(moment)) {
+                return Ok(Some(moment));
+            }
+        }
+        std::thread::yield_now();
+    }
+    Ok(None)
+}
+
+/// Scans the WAL for a moment; empty where the file alone is the moment.
+pub(crate) fn scan(
+    connection: &Connection,
+    moment: &WalMoment,
+    page_size: PageSize,
+) -> Result<Result<WalMap, ScanFault>, rusqlite::Error> {
+    if moment.is_in_file() {
+        return Ok(Ok(WalMap::default()));
+    }
+    let log = Handle::log(connection)?;
+    WalMap::scan(moment, page_size, |offset, buf| log.read_at(offset, buf))
+}
+
+impl FrozenWal {
+    fn locked(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self, reason: &str) -> SnapshotError {
+        SnapshotError::Lost { object: self.path.display().to_string(), reason: reason.to_owned() }
+    }
+
+    fn read(&self, connection: &Connection, first: PageNo, buf: &mut [u8]) -> Result<(), rusqlite::Error> {
+        let size = self.geometry.page_size;
+        let offset = size.offset_of(first).unwrap_or(u64::MAX);
+        Handle::main(connection)?.read_at(offset, buf)?;
+        let count = (buf.len() / size.bytes()) as u64;
+        let frames = self.map.range(first, count);
+        if !frames.is_empty() {
+            let log = Handle::log(connection)?;
+            for (page, frame) in frames {
+                let at = (u64::from(*page) - first.get()) as usize * size.bytes();
+                log.read_at(frame_page_offset(*frame, size), &mut buf[at..at + size.bytes()])?;
+            }
+        }
+        // SQLite never uses the page that holds its lock bytes.
+        if let Some(at) = lock_page(size).checked_sub(first.get()).filter(|at| *at < count) {
+            let at = at as usize * size.bytes();
+            buf[at..at + size.bytes()].fill(0);
+        }
+        Ok(())
+    }
+
+    fn check(&self, connection: &Connection) -> Result<(), SnapshotError> {
+        let fail = |error| sqlite_error("look after", &self.path, error);
+        if has_moved(connection).map_err(fail)? {
+            return Err(self.lost("the file was renamed, removed or replaced while it was read"));
+        }
+        if let Some(moment) = self.moment.filter(|_| !self.map.is_empty()) {
+            let mut header = [0; WAL_HEADER_LEN];
+            Handle::log(connection).and_then(|log| log.read_at(0, &mut header)).map_err(fail)?;
+            if header_salts(&header) != Some(moment.salts) {
+                return Err(self.lost("its WAL was begun anew while it was read"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FrozenPages for FrozenWal {
+    fn point(&self) -> &ConsistencyPoint {
+        &self.point
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
+        let object = || self.path.display().to_string();
+        let pages = (buf.len() / self.geometry.page_size.bytes()) as u64;
+        if first.index().checked_add(pages).is_none_or(|end| end > self.geometry.page_count) {
+            let source = "past the end of the snapshot".into();
+            return Err(SnapshotError::Read { object: object(), first, source });
+        }
+        let connection = self.locked();
+        let Some(connection) = &*connection else { return Err(SnapshotError::Cancelled) };
+        let read = self.read(connection, first, buf);
+        read.map_err(|error| SnapshotError::Read { object: object(), first, source: error.into() })
+    }
+
+    fn health(&self) -> Result<(), SnapshotError> {
+        match &*self.locked() {
+            Some(connection) => self.check(connection),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, _: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
+        let health = self.health();
+        self.locked().take();
+        self.tidy.take();
+        health.map(|()| None)
+    }
+}
+
+impl Drop for FrozenWal {
+    fn drop(&mut self) {
+        // The connection first: its files are tidied up after it.
+        self.locked().take();
+    }
+}

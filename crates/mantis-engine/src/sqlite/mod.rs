@@ -1,0 +1,25 @@
+//! SQLite databases.
+//!
+//! - [`SqliteEngine`]: from outside. Any database that other processes hold open; the source is never
+//!   modified. In WAL mode no writer waits; in rollback-journal mode writers cannot commit while the
+//!   pages are read, so they are read to a spool first (see [`JournalLock`]).
+//! - [`check_database`]: SQLite's own integrity check of a restored file.
+//!
+//! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
+//! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
+
+mod check;
+mod connection;
+mod frozen_wal;
+mod header;
+mod hot_journal;
+mod in_use;
+mod live_file;
+mod outside;
+mod rollback;
+mod wal_index;
+mod wal_scan;
+
+pub use check::check_database;
+pub use in_use::refuse_if_in_use;
+pub use outside::{JournalLock, SqliteEngine, SqliteOptions};

@@ -1,0 +1,330 @@
+//! A SQLite database that other processes hold open.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use mantis_page::Lsn;
+use mantis_snapshot::{
+    ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError, SourceInfo,
+};
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::{Began, begin_read, open, sqlite_error};
+use super::frozen_wal::{FrozenWal, read_moment, scan};
+use super::header::{HEADER_LEN, Header, u32_at};
+use super::live_file::Handle;
+use super::rollback::{Held, spool, spool_file};
+use super::wal_index::WalMoment;
+use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap};
+use super::{hot_journal, live_file};
+use crate::frozen_copy::FrozenCopy;
+use crate::restore_file::sidecars;
+use crate::source_file::check;
+
+/// How a database in rollback-journal mode is held still. (In WAL mode nobody waits, and nothing
+/// needs to be chosen.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JournalLock {
+    /// Copy it to a temporary file at the disk's speed, then let writers go on: the shortest lock, for
+    /// temporary space of the database's size.
+    #[default]
+    Spool,
+    /// Hold the lock while the backup reads: no temporary space, but no commit until it is done.
+    Hold,
+    /// Do not back it up.
+    Refuse,
+}
+
+/// How a SQLite database is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SqliteOptions {
+    /// For a database in rollback-journal mode.
+    pub journal_lock: JournalLock,
+    /// Nobody can write the database, not even another machine: read it without locks and without its
+    /// `-shm` file. For read-only media. Wrong on a database that someone writes.
+    pub immutable: bool,
+}
+
+/// A SQLite database, from outside. The database file is opened for reading only.
+#[derive(Debug, Clone)]
+pub struct SqliteEngine {
+    path: PathBuf,
+    options: SqliteOptions,
+}
+
+/// Removes `-wal` and `-shm` files that were not there before we opened the database, through SQLite
+/// itself: its last closer removes them, under its own locks.
+pub(crate) struct Tidy {
+    path: PathBuf,
+}
+
+impl Tidy {
+    fn note(path: &Path) -> Option<Self> {
+        let [wal, shm, _] = sidecars(path);
+        (!wal.exists() && !shm.exists()).then(|| Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        let [wal, _, _] = sidecars(&self.path);
+        // A WAL with frames is someone's: whoever wrote them checkpoints them.
+        if !fs::metadata(&wal).is_ok_and(|wal| wal.len() == 0) {
+            return;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let tidied = Connection::open_with_flags(&self.path, flags)
+            .and_then(|connection| connection.query_row("PRAGMA schema_version", [], |_| Ok(())));
+        if let Err(error) = tidied {
+            tracing::debug!(path = %self.path.display(), %error, "empty -wal and -shm files stay behind");
+        }
+    }
+}
+
+impl SqliteEngine {
+    /// The database at a path.
+    ///
+    /// # Errors
+    /// Where the path leads to no regular file.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, SnapshotError> {
+        Self::with_options(path, SqliteOptions::default())
+    }
+
+    /// The database at a path, read in a certain way.
+    ///
+    /// # Errors
+    /// Where the path leads to no regular file.
+    pub fn with_options(path: impl Into<PathBuf>, options: SqliteOptions) -> Result<Self, SnapshotError> {
+        let path = path.into();
+        check(&path)?;
+        Ok(Self { path, options })
+    }
+
+    fn fail(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> SnapshotError {
+        move |error| sqlite_error(doing, &self.path, error)
+    }
+
+    fn unsupported(&self, reason: &str, help: &str) -> SnapshotError {
+        SnapshotError::Unsupported {
+            object: self.path.display().to_string(),
+            reason: reason.to_owned(),
+            help: help.to_owned(),
+        }
+    }
+
+    fn lost(&self, reason: &str) -> SnapshotError {
+        SnapshotError::Lost { object: self.path.display().to_string(), reason: reason.to_owned() }
+    }
+
+    fn not_a_database(&self) -> SnapshotError {
+        self.unsupported(
+            "it does not begin as a SQLite database does",
+            "if it is encrypted or of another kind, back it up with file:PATH while nobody writes it",
+        )
+    }
+
+    /// The header and the length of the database file. The lock of a read transaction must be held.
+    fn header(&self, connection: &Connection) -> Result<(Option<Header>, u64), SnapshotError> {
+        let main = Handle::main(connection).map_err(self.fail("open"))?;
+        let len = main.len().map_err(self.fail("read the header of"))?;
+        if len == 0 {
+            return Ok((None, 0));
+        }
+        let mut bytes = [0; HEADER_LEN];
+        main.read_at(0, &mut bytes).map_err(self.fail("read the header of"))?;
+        let header = Header::read(&bytes).ok_or_else(|| self.not_a_database())?;
+        Ok((Some(header), len))
+    }
+
+    fn freeze_wal(
+        &self,
+        connection: Connection,
+        tidy: Option<Tidy>,
+    ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let moment = read_moment(&connection).map_err(self.fail("read the wal-index of"))?;
+        let moment = moment.ok_or_else(|| {
+            self.unsupported(
+                "its wal-index is not in shared memory",
+                "a process holds it with locking_mode=EXCLUSIVE: back it up when that is closed",
+            )
+        })?;
+        let (header, len) = self.header(&connection)?;
+        let page_size = match (moment.page_size.filter(|_| moment.last_frame > 0), header) {
+            (Some(page_size), _) => page_size,
+            (None, Some(header)) => header.page_size,
+            (None, None) => return Err(self.not_a_database()),
+        };
+        let map = match scan(&connection, &moment, page_size).map_err(self.fail("read the WAL of"))? {
+            Ok(map) => map,
+            Err(ScanFault::Restarted) => return Err(self.lost("its WAL was begun anew while it was read")),
+            Err(ScanFault::Damaged(what)) => {
+                return Err(self.unsupported(
+                    &format!("{what} of its WAL does not match"),
+                    "check the database with `PRAGMA integrity_check`",
+                ));
+            }
+        };
+        let in_file = header.map_or(0, |header| header.pages(len));
+        let page_count = match moment.page_count {
+            0 => in_file,
+            count => count.into(),
+        };
+        let point = ConsistencyPoint {
+            lsn: wal_lsn(&connection, &moment).map_err(self.fail("read the WAL of"))?,
+            timeline: timeline(&self.path, moment.salts),
+            way: FreezeWay::ReadLock,
+            writers_held: Duration::ZERO,
+        };
+        let byte_len = page_count * u64::from(page_size.get());
+        let geometry = Geometry { page_size, page_count, byte_len };
+        Ok(Box::new(FrozenWal {
+            path: self.path.clone(),
+            connection: Mutex::new(Some(connection)),
+            moment: Some(moment),
+            map,
+            geometry,
+            point,
+            tidy,
+        }))
+    }
+
+    /// A database without a WAL; `connection` holds the read lock, which keeps writers out.
+    fn freeze_rollback(
+        &self,
+        connection: Connection,
+        request: &FreezeRequest,
+        held: &Held,
+    ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let (header, len) = self.header(&connection)?;
+        let page_size = header.map_or_else(Default::default, |header| header.page_size);
+        let page_count = header.map_or(0, |header| header.pages(len));
+        let geometry = Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
+        let counter = header.map_or(0, |header| header.change_counter);
+        let way = if self.options.immutable { FreezeWay::Closed } else { FreezeWay::BlockingReadLock };
+        let mut point = ConsistencyPoint {
+            lsn: Lsn::new(counter.into()),
+            timeline: timeline(&self.path, [0; 2]),
+            way,
+            writers_held: Duration::ZERO,
+        };
+        if self.options.immutable || self.options.journal_lock == JournalLock::Hold {
+            let frozen = FrozenWal {
+                path: self.path.clone(),
+                connection: Mutex::new(Some(connection)),
+                moment: None,
+                map: WalMap::default(),
+                geometry,
+                point,
+                tidy: None,
+            };
+            return Ok(Box::new(frozen));
+        }
+        if self.options.journal_lock == JournalLock::Refuse {
+            return Err(self.unsupported(
+                "it is in rollback-journal mode, where a backup keeps writers waiting",
+                "switch it to WAL with `PRAGMA journal_mode=WAL`, or choose --journal-lock spool or hold",
+            ));
+        }
+        let mut file = spool_file(request)?;
+        spool(&connection, &self.path, page_count, page_size, request, &mut file)?;
+        if live_file::has_moved(&connection).map_err(self.fail("look after"))? {
+            return Err(self.lost("the file was renamed, removed or replaced while it was read"));
+        }
+        drop(connection);
+        point.way = FreezeWay::Spooled;
+        point.writers_held = held.for_so_long();
+        Ok(self.copied(file, geometry, point))
+    }
+
+    fn copied(&self, file: File, geometry: Geometry, point: ConsistencyPoint) -> Box<dyn FrozenPages> {
+        let object = self.path.display().to_string();
+        Box::new(FrozenCopy { object, file, geometry, point, unchanged: None })
+    }
+
+    fn freeze_hot(
+        &self,
+        connection: &Connection,
+        request: &FreezeRequest,
+    ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let held = Held::since_now();
+        let file = hot_journal::recovered_copy(connection, &self.path, request)?;
+        let mut bytes = [0; HEADER_LEN];
+        mantis_cow::LiveFile::read_at(&file, 0, &mut bytes)
+            .map_err(|error| SnapshotError::engine("read a copy of", self.path.display(), error))?;
+        let len = file.metadata().map_or(0, |metadata| metadata.len());
+        let (page_size, page_count, counter) = match Header::read(&bytes) {
+            Some(header) => (header.page_size, header.pages(len), header.change_counter),
+            // Rolled back to before its first page.
+            None if len == 0 => (Default::default(), 0, 0),
+            None => return Err(self.not_a_database()),
+        };
+        let geometry = Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
+        let point = ConsistencyPoint {
+            lsn: Lsn::new(counter.into()),
+            timeline: timeline(&self.path, [0; 2]),
+            way: FreezeWay::Spooled,
+            writers_held: held.for_so_long(),
+        };
+        Ok(self.copied(file, geometry, point))
+    }
+
+    fn refuse_immutable_with_log(&self) -> Result<(), SnapshotError> {
+        let [wal, _, journal] = sidecars(&self.path);
+        for log in [wal, journal] {
+            if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+                return Err(self.unsupported(
+                    &format!("{} holds data that an immutable database has not", log.display()),
+                    "copy database and log to a writable folder and back up the copy",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In WAL mode: which generation of the WAL, and which frame of it.
+fn wal_lsn(connection: &Connection, moment: &WalMoment) -> Result<Lsn, rusqlite::Error> {
+    let mut header = [0; WAL_HEADER_LEN];
+    Handle::log(connection)?.read_at(0, &mut header)?;
+    let generation = u32_at(&header, 12).unwrap_or(0);
+    Ok(Lsn::new((u64::from(generation) << 32) | u64::from(moment.last_frame)))
+}
+
+/// Positions compare within one file and one life of its WAL.
+fn timeline(path: &Path, salts: [u32; 2]) -> [u8; 16] {
+    let identity = check(path).map(|metadata| crate::source_file::identity(&metadata));
+    let (device, inode) = identity.unwrap_or_default();
+    let mut timeline = [0; 16];
+    timeline[..8].copy_from_slice(&(inode ^ device.rotate_left(32)).to_le_bytes());
+    timeline[8..12].copy_from_slice(&salts[0].to_le_bytes());
+    timeline[12..].copy_from_slice(&salts[1].to_le_bytes());
+    timeline
+}
+
+impl Engine for SqliteEngine {
+    fn info(&self) -> Result<SourceInfo, SnapshotError> {
+        let object = self.path.display().to_string();
+        Ok(SourceInfo { engine: "sqlite".into(), object, knows_changes: false })
+    }
+
+    fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        check(&self.path)?;
+        if self.options.immutable {
+            self.refuse_immutable_with_log()?;
+        }
+        let tidy = Tidy::note(&self.path);
+        let connection = open(&self.path, self.options.immutable)?;
+        let held = match begin_read(&connection, &self.path, request)? {
+            Began::Reading => Held::since_now(),
+            Began::HotJournal => return self.freeze_hot(&connection, request),
+        };
+        let mode = connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        if mode.map_err(self.fail("ask for the journal mode of"))? == "wal" && !self.options.immutable {
+            self.freeze_wal(connection, tidy)
+        } else {
+            self.freeze_rollback(connection, request, &held)
+        }
+    }
+}

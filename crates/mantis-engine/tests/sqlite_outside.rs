@@ -1,0 +1,296 @@
+//! SQLite from outside: every page size and journal mode, through the conformance suite and through
+//! the odd corners.
+#![cfg(feature = "sqlite")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mantis_engine::sqlite::{JournalLock, SqliteEngine, SqliteOptions, check_database};
+use mantis_page::PageNo;
+use mantis_snapshot::conformance::{Subject, check_engine};
+use mantis_snapshot::{CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotError};
+use rusqlite::{Connection, params};
+
+fn open(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(20)).unwrap();
+    connection
+}
+
+fn create(path: &Path, page_size: u32, mode: &str) -> Connection {
+    let connection = open(path);
+    connection.pragma_update(None, "page_size", page_size).unwrap();
+    connection.pragma_update(None, "journal_mode", mode).unwrap();
+    connection
+        .execute_batch(
+            "create table log(seq integer primary key, body blob);
+             create table state(seq integer, total integer);
+             insert into state values(0, 0);",
+        )
+        .unwrap();
+    connection
+}
+
+fn commit(connection: &mut Connection, seq: i64) {
+    let transaction = connection.transaction().unwrap();
+    let body = vec![seq as u8; 200 + (seq as usize * 37) % 4000];
+    transaction.execute("insert into log values(?, ?)", params![seq, body]).unwrap();
+    transaction.execute("delete from log where seq < ?", [seq - 40]).unwrap();
+    transaction.execute("update state set seq = ?, total = (select sum(length(body)) from log)", [seq]).unwrap();
+    transaction.commit().unwrap();
+}
+
+/// The last commit of a database file, its invariants checked.
+fn commit_of(path: &Path) -> Result<i64, String> {
+    check_database(path).map_err(|error| format!("{error:?}"))?;
+    let connection = open(path);
+    let read = connection.query_row(
+        "select seq, total, (select sum(length(body)) from log), (select max(seq) from log) from state",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?)),
+    );
+    let (seq, total, sum, max) = read.map_err(|error| error.to_string())?;
+    let right = sum.unwrap_or(0) == total && max.unwrap_or(0) == seq;
+    if right { Ok(seq) } else { Err(format!("state says {seq} and {total}, the rows {max:?} and {sum:?}")) }
+}
+
+struct Sqlite {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    connection: Connection,
+    seq: i64,
+    options: SqliteOptions,
+}
+
+impl Sqlite {
+    fn new(page_size: u32, mode: &str, options: SqliteOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a database \u{e9}?.db");
+        let connection = create(&path, page_size, mode);
+        Self { folder, path, connection, seq: 0, options }
+    }
+}
+
+impl Subject for Sqlite {
+    fn engine(&self) -> Box<dyn Engine> {
+        Box::new(SqliteEngine::with_options(&self.path, self.options).unwrap())
+    }
+
+    fn commit(&mut self) -> u64 {
+        self.seq += 1;
+        commit(&mut self.connection, self.seq);
+        match self.seq % 11 {
+            3 => self.connection.execute_batch("pragma wal_checkpoint(passive)").unwrap(),
+            7 => self.connection.execute_batch("vacuum").unwrap_or_default(),
+            _ => {}
+        }
+        self.seq as u64
+    }
+
+    fn commit_of(&self, image: &[u8]) -> Result<u64, String> {
+        let path = self.folder.path().join("image.db");
+        std::fs::write(&path, image).unwrap();
+        commit_of(&path).map(|seq| seq as u64)
+    }
+}
+
+#[test]
+fn wal_mode_passes_the_conformance_suite_at_every_page_size() {
+    for bits in 9..=16 {
+        check_engine(&mut Sqlite::new(1 << bits, "wal", SqliteOptions::default()));
+    }
+}
+
+#[test]
+fn rollback_modes_pass_the_conformance_suite() {
+    for (mode, page_size) in [("delete", 4096), ("truncate", 512), ("persist", 65536)] {
+        check_engine(&mut Sqlite::new(page_size, mode, SqliteOptions::default()));
+    }
+}
+
+fn begin(path: &Path, options: SqliteOptions) -> Result<Snapshot, SnapshotError> {
+    let config = SnapshotConfig { freeze_timeout: Duration::from_millis(400), ..SnapshotConfig::default() };
+    let engine = SqliteEngine::with_options(path, options)?;
+    Coordinator::new(config).begin("db", &engine, None, &CancelFlag::new())
+}
+
+fn image(snapshot: &Snapshot) -> Vec<u8> {
+    let geometry = snapshot.geometry();
+    let mut bytes = vec![0; (geometry.page_count * u64::from(geometry.page_size.get())) as usize];
+    if !bytes.is_empty() {
+        snapshot.read_pages(PageNo::FIRST, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+fn seq_of(snapshot: &Snapshot) -> i64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.db");
+    std::fs::write(&path, image(snapshot)).unwrap();
+    commit_of(&path).unwrap()
+}
+
+#[test]
+fn holding_the_lock_keeps_writers_out_and_spooling_does_not() {
+    let mut db = Sqlite::new(4096, "delete", SqliteOptions::default());
+    db.commit();
+    db.connection.busy_timeout(Duration::ZERO).unwrap();
+    let hold = SqliteOptions { journal_lock: JournalLock::Hold, ..SqliteOptions::default() };
+    let held = begin(&db.path, hold).unwrap();
+    assert!(db.connection.execute("update state set seq = 99", []).is_err());
+    assert_eq!(seq_of(&held), 1);
+    held.finish(Outcome::Committed).unwrap();
+    let spooled = begin(&db.path, SqliteOptions::default()).unwrap();
+    db.commit();
+    assert_eq!(seq_of(&spooled), 1);
+    assert!(!spooled.point().writers_held.is_zero());
+    let refuse = SqliteOptions { journal_lock: JournalLock::Refuse, ..SqliteOptions::default() };
+    assert!(matches!(begin(&db.path, refuse), Err(SnapshotError::Unsupported { .. })));
+}
+
+#[test]
+fn a_closed_wal_database_is_left_as_it_was_found() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.commit();
+    let (folder, path) = (db.folder, db.path);
+    drop(db.connection);
+    let names = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(names(), 1);
+    let snapshot = begin(&path, SqliteOptions::default()).unwrap();
+    assert!(image(&snapshot) == before);
+    snapshot.finish(Outcome::Committed).unwrap();
+    assert_eq!(names(), 1, "no -wal and no -shm stay behind");
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn a_wal_left_by_a_crash_is_read_and_stays() {
+    let mut db = Sqlite::new(1024, "wal", SqliteOptions::default());
+    for _ in 0..5 {
+        db.commit();
+    }
+    // What a killed process leaves: database and WAL, without the shared memory.
+    let crashed = db.folder.path().join("crashed.db");
+    let wal = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+    std::fs::copy(&db.path, &crashed).unwrap();
+    std::fs::copy(wal(&db.path), wal(&crashed)).unwrap();
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let before = (read(&crashed), read(&wal(&crashed)));
+    let snapshot = begin(&crashed, SqliteOptions::default()).unwrap();
+    assert_eq!(seq_of(&snapshot), 5);
+    snapshot.finish(Outcome::Committed).unwrap();
+    assert!((read(&crashed), read(&wal(&crashed))) == before, "neither file was modified");
+}
+
+#[test]
+fn a_hot_journal_is_rolled_back_in_a_copy_only() {
+    let mut db = Sqlite::new(4096, "delete", SqliteOptions::default());
+    for _ in 0..30 {
+        db.commit();
+    }
+    // What a killed process leaves: pages of a transaction in the file, their old content in the journal.
+    db.connection.pragma_update(None, "cache_size", 1).unwrap();
+    db.connection.pragma_update(None, "cache_spill", 1).unwrap();
+    db.connection.execute_batch("begin; update log set body = zeroblob(length(body)); update state set seq = 77;").unwrap();
+    let crashed = db.folder.path().join("crashed.db");
+    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+    std::fs::copy(&db.path, &crashed).unwrap();
+    std::fs::copy(journal(&db.path), journal(&crashed)).unwrap();
+    db.connection.execute_batch("rollback").unwrap();
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let before = (read(&crashed), read(&journal(&crashed)));
+    assert!(before.0 != read(&db.path), "the transaction reached the file");
+    let snapshot = begin(&crashed, SqliteOptions::default()).unwrap();
+    assert_eq!(seq_of(&snapshot), 30);
+    snapshot.finish(Outcome::Committed).unwrap();
+    assert!((read(&crashed), read(&journal(&crashed))) == before, "neither file was modified");
+}
+
+#[test]
+fn a_busy_database_is_waited_for_and_then_given_up() {
+    let db = Sqlite::new(4096, "delete", SqliteOptions::default());
+    db.connection.execute_batch("begin exclusive").unwrap();
+    let error = begin(&db.path, SqliteOptions::default()).unwrap_err();
+    assert!(matches!(error, SnapshotError::TimedOut { .. }), "{error:?}");
+    assert!(error.is_retryable() && error.help().is_some());
+    db.connection.execute_batch("rollback").unwrap();
+    begin(&db.path, SqliteOptions::default()).unwrap();
+}
+
+#[test]
+fn a_replaced_database_is_noticed() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.commit();
+    let snapshot = begin(&db.path, SqliteOptions::default()).unwrap();
+    let other = db.folder.path().join("other.db");
+    create(&other, 4096, "delete");
+    std::fs::rename(&other, &db.path).unwrap();
+    assert!(matches!(snapshot.health(), Err(SnapshotError::Lost { .. })));
+    assert!(snapshot.finish(Outcome::Committed).is_err());
+}
+
+#[test]
+fn odd_sources_are_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("text"), "not a database, but long enough to look at it as if it were one").unwrap();
+    std::fs::write(path("cut"), b"SQLite format 3\0").unwrap();
+    for name in ["none", "text", "cut", ""] {
+        let error = begin(&path(name), SqliteOptions::default()).unwrap_err();
+        assert!(error.help().is_some(), "{name}: {error:?}");
+    }
+    std::fs::write(path("empty"), "").unwrap();
+    let empty = begin(&path("empty"), SqliteOptions::default()).unwrap();
+    assert_eq!(empty.geometry().byte_len, 0);
+}
+
+#[test]
+fn an_immutable_database_needs_no_lock_and_must_have_no_log() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.commit();
+    let immutable = SqliteOptions { immutable: true, ..SqliteOptions::default() };
+    assert!(matches!(begin(&db.path, immutable), Err(SnapshotError::Unsupported { .. })));
+    let (folder, path) = (db.folder, db.path);
+    drop(db.connection);
+    let snapshot = begin(&path, immutable).unwrap();
+    assert_eq!(seq_of(&snapshot), 1);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// A writer that checkpoints and begins its WAL anew all the time, beside snapshots one after another:
+/// the trap of a mark at which everything is in the file.
+#[test]
+fn snapshots_beside_a_restarting_wal_are_moments() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.commit();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (path, stopped) = (db.path.clone(), std::sync::Arc::clone(&stop));
+    let writer = std::thread::spawn(move || {
+        let mut connection = open(&path);
+        let mut seq = 1;
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            for _ in 0..5 {
+                seq += 1;
+                commit(&mut connection, seq);
+            }
+            connection.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        seq
+    });
+    let mut last = 0;
+    let check = db.folder.path().join("image.db");
+    for _ in 0..200 {
+        let snapshot = begin(&db.path, SqliteOptions::default()).unwrap();
+        let bytes = image(&snapshot);
+        // Released before the check: a mark that is always held would let the WAL grow.
+        snapshot.finish(Outcome::Committed).unwrap();
+        std::fs::write(&check, bytes).unwrap();
+        let seq = commit_of(&check).unwrap();
+        assert!(seq >= last, "time ran backwards");
+        last = seq;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(writer.join().unwrap() >= last && last > 5);
+}
