@@ -1,1 +1,7 @@
-fn main(){}
+//! The `mantis` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mantis_backup::cli::main()
+}

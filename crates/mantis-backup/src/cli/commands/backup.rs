@@ -1,0 +1,152 @@
+//! `mantis backup`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mantis_repo::{BackupInfo, Repository, VerifyOptions, WriteOptions};
+use mantis_snapshot::{CancelFlag, Coordinator, Engine, Outcome, SnapshotConfig, SnapshotError};
+use mantis_stream::ProgressTracker;
+use serde_json::{Value, json};
+
+use crate::cli::args::BackupArgs;
+use crate::cli::context::Context;
+use crate::cli::exit_code::Ending;
+use crate::cli::output::{backup_json, count, size, time};
+use crate::cli::progress::Bar;
+use crate::jobs::{BackupJob, backup};
+use crate::{Error, Source, SourceOptions};
+
+pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, Error> {
+    if args.name.is_some() && args.sources.len() > 1 {
+        return Err(Error::usage("one name cannot be given to several sources", "back them up one by one"));
+    }
+    let repo = context.open().await?;
+    let coordinator = Coordinator::new(SnapshotConfig {
+        freeze_timeout: args.freeze_timeout,
+        temp_folder: args.temp_folder.clone(),
+        ..SnapshotConfig::default()
+    });
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    for text in &args.sources {
+        context.check()?;
+        match back_up_one(context, &args, &repo, &coordinator, text).await {
+            Ok(result) => results.push(result),
+            Err(error) if error.is_cancelled() => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    let in_part = !results.is_empty() && !failures.is_empty();
+    if args.sources.len() == 1 {
+        results.first().map_or(Ok(()), |result| context.result(result))?;
+    } else if !results.is_empty() {
+        context.result(&Value::Array(results))?;
+    }
+    let last = failures.pop();
+    failures.iter().for_each(crate::cli::report);
+    match last {
+        None => Ok(Ending::Done),
+        Some(error) if in_part => {
+            crate::cli::report(&error);
+            Ok(Ending::InPart)
+        }
+        Some(error) => Err(error),
+    }
+}
+
+async fn back_up_one(
+    context: &Context,
+    args: &BackupArgs,
+    repo: &Repository,
+    coordinator: &Coordinator,
+    text: &str,
+) -> Result<Value, Error> {
+    let source = Source::parse(text)?;
+    let sqlite = mantis_engine::sqlite::SqliteOptions {
+        journal_lock: args.journal_lock.into(),
+        immutable: args.immutable,
+    };
+    let engine: Arc<dyn Engine> = Arc::from(source.engine(&SourceOptions { sqlite })?);
+    let name = args.name.clone().unwrap_or_else(|| source.default_name());
+    if args.dry_run {
+        return dry_run(context, coordinator, &*engine, &name);
+    }
+    let progress = Arc::new(ProgressTracker::new());
+    let bar = Bar::show(context, &name, &progress);
+    let job = BackupJob {
+        repo: repo.clone(),
+        coordinator: coordinator.clone(),
+        engine,
+        name,
+        tags: args.tags.iter().cloned().collect::<BTreeMap<String, String>>(),
+        write: WriteOptions {
+            compression: args.compression,
+            jobs: args.jobs,
+            rate: args.limit_rate,
+            cancel: context.cancel.clone(),
+            progress,
+            ..WriteOptions::default()
+        },
+        timeout: args.timeout,
+    };
+    let info = backup(job).await?;
+    drop(bar);
+    if args.verify {
+        prove(context, repo, &info).await?;
+    }
+    describe(context, &info)?;
+    Ok(backup_json(&info))
+}
+
+/// Reads the backup back from the store.
+async fn prove(context: &Context, repo: &Repository, info: &BackupInfo) -> Result<(), Error> {
+    let options = VerifyOptions { cancel: context.cancel.clone(), ..VerifyOptions::default() };
+    let bar = Bar::show(context, "verify", &options.progress);
+    let report = repo.verify(&[info.id.to_string()], &options).await?;
+    drop(bar);
+    match report.damaged.into_iter().next() {
+        None => Ok(()),
+        Some(damage) => {
+            Err(mantis_repo::RepoError::Damaged { object: damage.object, what: damage.what }.into())
+        }
+    }
+}
+
+fn describe(context: &Context, info: &BackupInfo) -> Result<(), Error> {
+    let meta = &info.meta;
+    context.say(format!(
+        "backup {} of {}: {} pages ({}) as of LSN {}, {} stored, in {}",
+        info.id.short(),
+        meta.source,
+        count(meta.page_count),
+        size(meta.byte_len),
+        mantis_page::Lsn::new(meta.lsn),
+        size(info.bytes_stored),
+        time(Duration::from_millis(info.duration_ms)),
+    ))
+}
+
+fn dry_run(context: &Context, coordinator: &Coordinator, engine: &dyn Engine, name: &str) -> Result<Value, Error> {
+    let begin = || -> Result<Value, SnapshotError> {
+        let snapshot = coordinator.begin(name, engine, None, &CancelFlag::new())?;
+        let (point, geometry) = (snapshot.point().clone(), snapshot.geometry());
+        let info = engine.info()?;
+        snapshot.finish(Outcome::Aborted)?;
+        Ok(json!({
+            "dry_run": true,
+            "source": name,
+            "engine": info.engine,
+            "object": info.object,
+            "lsn": point.lsn.get(),
+            "kind": "full",
+            "way": point.way.name(),
+            "pages": geometry.page_count,
+            "page_size": geometry.page_size.get(),
+            "bytes": geometry.byte_len,
+        }))
+    };
+    let plan = tokio::task::block_in_place(begin)?;
+    let (pages, bytes) = (plan["pages"].as_u64().unwrap_or(0), plan["bytes"].as_u64().unwrap_or(0));
+    context.say(format!("would back up {name}: {} pages ({}), full; stored nothing", count(pages), size(bytes)))?;
+    Ok(plan)
+}

@@ -1,0 +1,48 @@
+//! `mantis list`
+
+use mantis_repo::{BackupInfo, Selector};
+use serde_json::Value;
+
+use crate::cli::args::ListArgs;
+use crate::cli::context::Context;
+use crate::cli::exit_code::Ending;
+use crate::cli::output::{backup_json, size, table};
+use crate::{Error, format_time};
+
+fn row(info: &BackupInfo) -> Vec<String> {
+    let meta = &info.meta;
+    let tags: Vec<String> = meta.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let kind = if info.parent.is_some() { "incremental" } else { "full" };
+    vec![
+        info.id.short(),
+        format_time(meta.created_at),
+        meta.source.clone(),
+        meta.engine.clone(),
+        kind.to_owned(),
+        size(meta.byte_len),
+        size(info.bytes_stored),
+        tags.join(" "),
+    ]
+}
+
+pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<Ending, Error> {
+    let catalogue = context.open().await?.catalogue().await?;
+    let selector = Selector { id: None, source: args.source, tags: args.tags, at: args.at };
+    let backups: Vec<&BackupInfo> = catalogue.select(&selector).collect();
+    context.result(&Value::Array(backups.iter().map(|info| backup_json(info)).collect()))?;
+    if backups.is_empty() {
+        context.say("no backups")?;
+    } else {
+        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "TAGS"].map(str::to_owned);
+        let mut rows = vec![head.to_vec()];
+        rows.extend(backups.into_iter().map(row));
+        context.say(table(&rows).trim_end())?;
+    }
+    if catalogue.unreadable.is_empty() {
+        return Ok(Ending::Done);
+    }
+    for unreadable in catalogue.unreadable {
+        crate::cli::report(&unreadable.error.into());
+    }
+    Ok(Ending::InPart)
+}

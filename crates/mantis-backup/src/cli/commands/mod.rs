@@ -1,0 +1,10 @@
+//! One file for each command.
+
+pub(crate) mod backup;
+pub(crate) mod demo;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod man;
+pub(crate) mod restore;
+pub(crate) mod show;
+pub(crate) mod verify;

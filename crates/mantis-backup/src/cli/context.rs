@@ -1,0 +1,84 @@
+//! What every command needs: the repository, how to print, and when to stop.
+
+use std::io::IsTerminal;
+
+use mantis_repo::{RepoError, Repository};
+use mantis_stream::CancellationToken;
+
+use super::args::Cli;
+use crate::{Error, open_repository};
+
+/// What every command needs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    repo: Option<String>,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) bars: bool,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Context {
+    pub(crate) fn new(cli: &Cli) -> Self {
+        let bars = !cli.no_progress && !cli.quiet && std::io::stderr().is_terminal();
+        let cancel = CancellationToken::new();
+        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel }
+    }
+
+    /// The first signal asks jobs to stop and clean up; the second ends the process.
+    pub(crate) fn stop_on_signals(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let cancel = self.cancel.clone();
+        tokio::spawn(async move {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            for turn in 0.. {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if turn > 0 {
+                    std::process::exit(130);
+                }
+                eprintln!("stopping and cleaning up; once more ends at once");
+                cancel.cancel();
+            }
+        });
+    }
+
+    /// The repository's address.
+    pub(crate) fn url(&self) -> Result<&str, Error> {
+        self.repo.as_deref().filter(|url| !url.is_empty()).ok_or_else(|| {
+            Error::usage("no repository was named", "name it with --repo or MANTIS_REPO, or make one with `mantis init`")
+        })
+    }
+
+    /// Opens the repository.
+    pub(crate) async fn open(&self) -> Result<Repository, Error> {
+        open_repository(self.url()?).await
+    }
+
+    /// Fails where someone asked to stop.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() { Err(RepoError::Cancelled.into()) } else { Ok(()) }
+    }
+
+    /// Prints a line for people, unless they want none or want JSON.
+    pub(crate) fn say(&self, line: impl AsRef<str>) -> Result<(), Error> {
+        if self.quiet || self.json {
+            return Ok(());
+        }
+        super::output::write_out(format!("{}\n", line.as_ref()).as_bytes())
+    }
+
+    /// Prints the result as JSON, if that is wanted.
+    pub(crate) fn result(&self, value: &serde_json::Value) -> Result<(), Error> {
+        if !self.json {
+            return Ok(());
+        }
+        super::output::write_out(format!("{value:#}\n").as_bytes())
+    }
+}
