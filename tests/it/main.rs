@@ -1,1 +1,10 @@
-fn main(){}
+//! End-to-end tests: one binary, a module for each concern.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod contract;
+mod damage;
+mod leftovers;
+mod library;
+mod live;
+mod sources;

@@ -1,2 +1,52 @@
-//! x
-fn main(){}
+//! `cargo xtask …`: everything that a person or CI runs on this workspace.
+
+mod arrows;
+mod bench;
+mod ci;
+mod command;
+mod features;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "cargo xtask COMMAND
+
+  test      every test, and what it needs installed; loom models too
+  ci        test, and format, clippy, docs, licences, features, arrows, tidy
+  arrows    proves that the crates depend on each other as docs/architecture.md says
+  features  checks every crate with each feature alone, none and all
+  loom      every interleaving of the copy-on-write table
+  tidy      file sizes, module docs, left-over words
+  bench     compares with cp, zstd and a writer alone: bench [MIB=1024] [ROUNDS=5]
+  deny      licences, bans and sources of dependencies
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = match arguments.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let done = match name {
+        "test" => test::run(),
+        "ci" => ci::run(),
+        "arrows" => arrows::run(),
+        "features" => features::run(),
+        "loom" => test::loom(),
+        "tidy" => tidy::run(),
+        "bench" => bench::run(rest),
+        "deny" => ci::deny(),
+        _ => {
+            print!("{HELP}");
+            return ExitCode::from(if name == "help" { 0 } else { 2 });
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

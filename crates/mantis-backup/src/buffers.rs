@@ -41,7 +41,11 @@ impl Buffers {
     }
 
     /// `len` bytes that `fill` writes; the buffer comes back when the last of them is dropped.
-    pub(crate) fn filled<E>(&self, len: usize, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Bytes, E> {
+    pub(crate) fn filled<E>(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut buffer = free.unwrap_or_else(|| vec![0; self.len]);
         let len = len.min(self.len);

@@ -25,11 +25,13 @@ pub(crate) fn capture(snapshot: Arc<Snapshot>) -> mpsc::Receiver<Result<PageRun,
         let all = PageRange::new(PageNo::FIRST, geometry.page_count);
         for range in all.into_iter().flat_map(|all| all.split(per_batch as u64)) {
             let len = range.len() as usize * size.bytes();
-            let run = buffers.filled(len, |buf| snapshot.read_pages(range.first(), buf)).and_then(|bytes| {
-                PageRun::new(range.first(), size, bytes).map_err(|error| {
-                    SnapshotError::engine("cut into pages a batch of", range.first(), error)
-                })
-            });
+            let run = buffers.filled(len, |buf| snapshot.read_pages(range.first(), buf)).and_then(
+                |bytes| {
+                    PageRun::new(range.first(), size, bytes).map_err(|error| {
+                        SnapshotError::engine("cut into pages a batch of", range.first(), error)
+                    })
+                },
+            );
             let failed = run.is_err();
             if sender.blocking_send(run).is_err() || failed {
                 return;

@@ -25,7 +25,9 @@ pub struct SourceOptions {
 }
 
 fn kind_of(prefix: &str) -> Option<EngineKind> {
-    [EngineKind::Sqlite, EngineKind::Redb, EngineKind::File].into_iter().find(|kind| kind.name() == prefix)
+    [EngineKind::Sqlite, EngineKind::Redb, EngineKind::File]
+        .into_iter()
+        .find(|kind| kind.name() == prefix)
 }
 
 impl Source {
@@ -51,7 +53,9 @@ impl Source {
     pub fn parse(text: &str) -> Result<Self, Error> {
         // A file whose name begins like an engine's wins: it was there first.
         match text.split_once(':').and_then(|(prefix, path)| Some((kind_of(prefix)?, path))) {
-            Some((kind, path)) if !Path::new(text).exists() => Ok(Self { kind, path: PathBuf::from(path) }),
+            Some((kind, path)) if !Path::new(text).exists() => {
+                Ok(Self { kind, path: PathBuf::from(path) })
+            }
             _ => Self::detect(text),
         }
     }
@@ -72,7 +76,8 @@ impl Source {
         match self.kind {
             #[cfg(feature = "sqlite")]
             EngineKind::Sqlite => {
-                let engine = mantis_engine::sqlite::SqliteEngine::with_options(&self.path, options.sqlite)?;
+                let engine =
+                    mantis_engine::sqlite::SqliteEngine::with_options(&self.path, options.sqlite)?;
                 Ok(Box::new(engine))
             }
             #[cfg(feature = "redb")]

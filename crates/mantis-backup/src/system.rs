@@ -41,7 +41,10 @@ pub struct BackupSystem {
 impl std::fmt::Debug for BackupSystem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&String> = self.engines.keys().collect();
-        f.debug_struct("BackupSystem").field("engines", &names).field("repo", &self.repo.location()).finish_non_exhaustive()
+        f.debug_struct("BackupSystem")
+            .field("engines", &names)
+            .field("repo", &self.repo.location())
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +108,8 @@ impl Builder {
     /// # Errors
     /// Without a repository.
     pub fn build(self) -> Result<BackupSystem, Error> {
-        let missing = || Error::usage("a backup system needs a repository", "name one with `repository`");
+        let missing =
+            || Error::usage("a backup system needs a repository", "name one with `repository`");
         Ok(BackupSystem {
             engines: Arc::new(self.engines),
             repo: self.repo.ok_or_else(missing)?,
@@ -128,7 +132,13 @@ impl BackupSystem {
         let progress = Arc::new(ProgressTracker::new());
         let cancel = CancellationToken::new();
         let write = WriteOptions { progress, cancel, ..self.write.clone() };
-        BackupRequest { system: self.clone(), name: name.to_owned(), tags: BTreeMap::new(), write, timeout: None }
+        BackupRequest {
+            system: self.clone(),
+            name: name.to_owned(),
+            tags: BTreeMap::new(),
+            write,
+            timeout: None,
+        }
     }
 
     /// The repository.
@@ -187,7 +197,10 @@ impl BackupRequest {
     /// As [`jobs::backup`]; [`Error::Usage`] where no engine has that name.
     pub async fn run(self) -> Result<BackupInfo, Error> {
         let engine = self.system.engines.get(&self.name).map(Arc::clone).ok_or_else(|| {
-            Error::usage(format!("no engine is called {:?}", self.name), "add it with `engine` or `source`")
+            Error::usage(
+                format!("no engine is called {:?}", self.name),
+                "add it with `engine` or `source`",
+            )
         })?;
         jobs::backup(BackupJob {
             repo: self.system.repo.clone(),

@@ -11,7 +11,11 @@ pub struct InvalidTime(String);
 
 impl fmt::Display for InvalidTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no time: write it as 2026-11-24T14:00:00Z or 2026-11-24T15:00:00+01:00", self.0)
+        write!(
+            f,
+            "{:?} is no time: write it as 2026-11-24T14:00:00Z or 2026-11-24T15:00:00+01:00",
+            self.0
+        )
     }
 }
 
@@ -21,7 +25,10 @@ impl std::error::Error for InvalidTime {}
 #[must_use]
 pub fn format_time(time: UnixMillis) -> String {
     let time = DateTime::<Utc>::from_timestamp_millis(time.0);
-    time.map_or_else(|| "a time out of range".into(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    time.map_or_else(
+        || "a time out of range".into(),
+        |time| time.to_rfc3339_opts(SecondsFormat::Millis, true),
+    )
 }
 
 /// Reads a time in RFC 3339.
@@ -29,7 +36,8 @@ pub fn format_time(time: UnixMillis) -> String {
 /// # Errors
 /// [`InvalidTime`] for any other text.
 pub fn parse_time(text: &str) -> Result<UnixMillis, InvalidTime> {
-    let time = DateTime::parse_from_rfc3339(text.trim()).map_err(|_| InvalidTime(text.to_owned()))?;
+    let time =
+        DateTime::parse_from_rfc3339(text.trim()).map_err(|_| InvalidTime(text.to_owned()))?;
     Ok(UnixMillis(time.timestamp_millis()))
 }
 

@@ -40,7 +40,9 @@ impl LiveFile for std::fs::File {
 /// Held from before [`CowFile::before_write`] to the end of the write itself, so that no freeze falls
 /// between the two. Costs nanoseconds; writers do not exclude each other.
 #[derive(Debug)]
-pub struct WriteGate<'a>(#[expect(dead_code, reason = "held for its drop")] RwLockReadGuard<'a, ()>);
+pub struct WriteGate<'a>(
+    #[expect(dead_code, reason = "held for its drop")] RwLockReadGuard<'a, ()>,
+);
 
 /// The copy-on-write state of one live file.
 #[derive(Debug)]
@@ -126,7 +128,8 @@ impl CowFile {
         len: impl FnOnce() -> io::Result<u64>,
     ) -> Result<FrozenFile, CowError> {
         let _shut = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let len = len().map_err(|source| CowError::Io { doing: "ask for the file's length", source })?;
+        let len =
+            len().map_err(|source| CowError::Io { doing: "ask for the file's length", source })?;
         let epoch = self.table.open(self.block.pages_for(len))?;
         Ok(FrozenFile { cow: Arc::clone(self), epoch, len })
     }
@@ -177,7 +180,12 @@ impl FrozenFile {
     ///
     /// # Errors
     /// [`CowError::OutOfRange`], [`CowError::Lost`], or that the file or the spill cannot be read.
-    pub fn read_at(&self, live: &dyn LiveFile, offset: u64, buf: &mut [u8]) -> Result<(), CowError> {
+    pub fn read_at(
+        &self,
+        live: &dyn LiveFile,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), CowError> {
         let end = offset.saturating_add(buf.len() as u64);
         if end > self.len {
             return Err(CowError::OutOfRange { offset, end, len: self.len });
@@ -186,7 +194,8 @@ impl FrozenFile {
             .map_err(|source| CowError::Io { doing: "read the live file", source })?;
         crate::sync::fence(std::sync::atomic::Ordering::Acquire);
         let block = u64::from(self.cow.block.get());
-        for page in self.cow.blocks(offset, buf.len() as u64).into_iter().flat_map(PageRange::pages) {
+        for page in self.cow.blocks(offset, buf.len() as u64).into_iter().flat_map(PageRange::pages)
+        {
             let Some(image) = self.cow.table.saved(self.epoch, page.index()) else { continue };
             let start = (page.index() * block).max(offset);
             let stop = ((page.index() + 1) * block).min(end);

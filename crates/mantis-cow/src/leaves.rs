@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn cells_are_distinct_and_end_at_the_capacity() {
         let leaves = Leaves::new();
-        for (value, index) in [0, 1, 65_535, 65_536, 1 << 24, CAPACITY - 1].into_iter().enumerate() {
+        for (value, index) in [0, 1, 65_535, 65_536, 1 << 24, CAPACITY - 1].into_iter().enumerate()
+        {
             leaves.cell(index).unwrap().store(value as u32 + 1, Ordering::Relaxed);
         }
         assert_eq!(leaves.existing(65_536).unwrap().load(Ordering::Relaxed), 4);

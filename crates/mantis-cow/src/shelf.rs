@@ -201,13 +201,19 @@ impl Image {
         let block = self.inner.block.bytes();
         let end = offset.saturating_add(out.len());
         if end > block {
-            return Err(CowError::OutOfRange { offset: offset as u64, end: end as u64, len: block as u64 });
+            return Err(CowError::OutOfRange {
+                offset: offset as u64,
+                end: end as u64,
+                len: block as u64,
+            });
         }
         match &self.place {
             Place::Memory(bytes) => out.copy_from_slice(&bytes[offset..end]),
-            Place::Spilled { slot, file } => file
-                .read_exact_at(out, slot * block as u64 + offset as u64)
-                .map_err(|source| CowError::Io { doing: "read a before-image from the spill file", source })?,
+            Place::Spilled { slot, file } => {
+                file.read_exact_at(out, slot * block as u64 + offset as u64).map_err(|source| {
+                    CowError::Io { doing: "read a before-image from the spill file", source }
+                })?;
+            }
         }
         Ok(())
     }
@@ -255,7 +261,10 @@ mod tests {
     fn spills_past_the_memory_limit_and_reads_both_back() {
         let shelf = shelf(1024, u64::MAX);
         let images: Vec<Image> = (0..9).map(|byte| put(&shelf, byte).unwrap()).collect();
-        assert_eq!(shelf.stats(), ShelfStats { images: 9, memory_bytes: 1024, spilled_bytes: 7 * 512 });
+        assert_eq!(
+            shelf.stats(),
+            ShelfStats { images: 9, memory_bytes: 1024, spilled_bytes: 7 * 512 }
+        );
         for (byte, image) in images.iter().enumerate() {
             let mut out = [99; 12];
             image.copy_to(500, &mut out).unwrap();

@@ -31,6 +31,8 @@ const SHARDS: usize = 1;
 
 /// Images of one page, ascending by the epoch they serve up to.
 type Chain<I> = Vec<(Epoch, I)>;
+/// The chains of some of the pages.
+type Shard<I> = Mutex<HashMap<u64, Chain<I>>>;
 
 /// What [`EpochTable::save`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct EpochTable<I> {
     /// The newest open epoch; 0 while none is open.
     newest: AtomicU32,
     latest: Leaves,
-    shards: Box<[Mutex<HashMap<u64, Chain<I>>>]>,
+    shards: Box<[Shard<I>]>,
     active: Mutex<Active>,
 }
 
@@ -90,7 +92,7 @@ impl<I: Clone> EpochTable<I> {
         Self::default()
     }
 
-    fn shard(&self, index: u64) -> &Mutex<HashMap<u64, Chain<I>>> {
+    fn shard(&self, index: u64) -> &Shard<I> {
         &self.shards[(index % SHARDS as u64) as usize]
     }
 

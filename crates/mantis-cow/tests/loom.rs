@@ -1,6 +1,12 @@
 //! Every interleaving of writers, a reader and a release, by loom. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p mantis-cow --test loom --release`, or `cargo xtask loom`.
 #![cfg(loom)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};

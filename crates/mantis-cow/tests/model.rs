@@ -1,6 +1,12 @@
 //! Random histories of writes, truncations, freezes, reads and releases against a naive model that
 //! keeps a whole copy of the file for each snapshot; and threads that do the same at once.
 #![cfg(not(loom))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -149,14 +155,22 @@ fn overlapping_snapshots_under_racing_writers_are_moments() {
             let mut again = vec![0; BLOCKS * 512];
             frozen.read_at(&*live, 0, &mut again).unwrap();
             assert_eq!(bytes, again, "a snapshot reads the same for ever");
-            let value = |block: usize| u64::from_le_bytes(bytes[block * 512..block * 512 + 8].try_into().unwrap());
+            let value = |block: usize| {
+                u64::from_le_bytes(bytes[block * 512..block * 512 + 8].try_into().unwrap())
+            };
             for block in 0..BLOCKS {
                 let words = bytes[block * 512..(block + 1) * 512].chunks_exact(8);
-                assert!(words.clone().all(|word| word == words.clone().next().unwrap()), "torn block");
+                assert!(
+                    words.clone().all(|word| word == words.clone().next().unwrap()),
+                    "torn block"
+                );
                 // One writer's blocks: those before its position are at most one round ahead.
                 if block >= 2 {
                     let (before, here) = (value(block - 2), value(block));
-                    assert!(before == here || before == here + 1, "{before} then {here}: not one moment");
+                    assert!(
+                        before == here || before == here + 1,
+                        "{before} then {here}: not one moment"
+                    );
                 }
             }
         }
@@ -171,7 +185,10 @@ fn overlapping_snapshots_under_racing_writers_are_moments() {
 #[test]
 fn a_full_spill_loses_the_snapshot_not_the_write() {
     let live = Memory(Mutex::new(vec![1; 4096]));
-    let cow = Arc::new(CowFile::new(PageSize::MIN, CowLimits { memory: 512, spill: 512, spill_folder: None }));
+    let cow = Arc::new(CowFile::new(
+        PageSize::MIN,
+        CowLimits { memory: 512, spill: 512, spill_folder: None },
+    ));
     let frozen = cow.freeze(4096).unwrap();
     for block in 0..8 {
         cow.before_write(&live, block * 512, 512);

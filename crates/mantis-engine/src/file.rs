@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mantis_page::{Lsn, PageSize};
 use mantis_snapshot::{
-    ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError, SourceInfo,
+    ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
+    SourceInfo,
 };
 
 use crate::frozen_copy::{FrozenCopy, Unchanged};
@@ -33,7 +34,10 @@ impl FileEngine {
     ///
     /// # Errors
     /// Where the path leads to no regular file.
-    pub fn with_page_size(path: impl Into<PathBuf>, page_size: PageSize) -> Result<Self, SnapshotError> {
+    pub fn with_page_size(
+        path: impl Into<PathBuf>,
+        page_size: PageSize,
+    ) -> Result<Self, SnapshotError> {
         let path = path.into();
         check(&path)?;
         Ok(Self { path, page_size })
@@ -52,7 +56,10 @@ impl Engine for FileEngine {
 }
 
 /// A file as it is, under the promise that nobody writes it.
-pub(crate) fn freeze_closed(path: &Path, page_size: PageSize) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+pub(crate) fn freeze_closed(
+    path: &Path,
+    page_size: PageSize,
+) -> Result<Box<dyn FrozenPages>, SnapshotError> {
     let unchanged = Unchanged::note(path.to_owned())?;
     let file = File::open(path).map_err(|error| os_error("open", path, error))?;
     let point = ConsistencyPoint {

@@ -45,7 +45,9 @@ pub struct RestoreFile {
 fn failed(doing: &'static str, path: &Path, error: io::Error) -> SnapshotError {
     let help = match error.kind() {
         io::ErrorKind::AlreadyExists => "choose another path, or replace the file with --force",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, or restore elsewhere",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, or restore elsewhere"
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "give this user the right to write there, or restore elsewhere"
         }
@@ -83,26 +85,32 @@ impl RestoreFile {
             }
             _ => {}
         }
-        let name = target.file_name().ok_or_else(|| {
-            failed("restore to", target, io::Error::other("it names no file"))
-        })?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| failed("restore to", target, io::Error::other("it names no file")))?;
         let mut number = 0;
         let (temporary, file) = loop {
             let mut hidden = OsString::from(".");
             hidden.push(name);
             hidden.push(format!(".mantis-{}-{number}", std::process::id()));
             let path = folder_of(target).join(hidden);
-            let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let options =
+                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
             match options {
                 Ok(file) => break (path, file),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {
+                    number += 1;
+                }
                 Err(error) => return Err(failed("make a file beside", target, error)),
             }
         };
         let restore =
             Self { target: target.to_owned(), temporary, file, geometry, replace, finished: false };
         // Pages of zeros stay holes.
-        restore.file.set_len(geometry.byte_len).map_err(|error| failed("make room for", target, error))?;
+        restore
+            .file
+            .set_len(geometry.byte_len)
+            .map_err(|error| failed("make room for", target, error))?;
         Ok(restore)
     }
 
@@ -135,7 +143,9 @@ impl RestoreFile {
             return fs::rename(&self.temporary, &self.target);
         }
         match renameat_with(CWD, &self.temporary, CWD, &self.target, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            Err(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP,
+            ) => {
                 fs::hard_link(&self.temporary, &self.target)?;
                 fs::remove_file(&self.temporary)
             }
@@ -147,14 +157,17 @@ impl RestoreFile {
 impl PageTarget for RestoreFile {
     fn write_run(&self, run: &PageRun) -> Result<(), SnapshotError> {
         let size = self.geometry.page_size;
-        let offset = size.offset_of(run.range().first()).filter(|offset| *offset <= self.geometry.byte_len);
+        let offset =
+            size.offset_of(run.range().first()).filter(|offset| *offset <= self.geometry.byte_len);
         let Some(offset) = offset.filter(|_| run.page_size() == size) else {
             let error = io::Error::other("a page lies past the end of the backup");
             return Err(failed("write pages to", &self.target, error));
         };
         let len = (self.geometry.byte_len - offset).min(run.bytes().len() as u64);
         let bytes = run.bytes().slice(..len as usize);
-        self.file.write_all_at(&bytes, offset).map_err(|error| failed("write pages to", &self.target, error))
+        self.file
+            .write_all_at(&bytes, offset)
+            .map_err(|error| failed("write pages to", &self.target, error))
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), SnapshotError> {
@@ -195,8 +208,10 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

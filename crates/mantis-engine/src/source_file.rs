@@ -23,7 +23,9 @@ pub(crate) fn os_error(doing: &'static str, path: &Path, error: io::Error) -> Sn
     let help = match error.kind() {
         io::ErrorKind::NotFound => Some("check the path"),
         io::ErrorKind::PermissionDenied => Some("run as a user who may read the file"),
-        io::ErrorKind::StorageFull => Some("free some space, or set another folder for temporary files"),
+        io::ErrorKind::StorageFull => {
+            Some("free some space, or set another folder for temporary files")
+        }
         _ => None,
     };
     SnapshotError::Engine {

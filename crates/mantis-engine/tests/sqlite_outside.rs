@@ -1,6 +1,12 @@
 //! SQLite from outside: every page size and journal mode, through the conformance suite and through
 //! the odd corners.
 #![cfg(feature = "sqlite")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +14,9 @@ use std::time::Duration;
 use mantis_engine::sqlite::{JournalLock, SqliteEngine, SqliteOptions, check_database};
 use mantis_page::PageNo;
 use mantis_snapshot::conformance::{Subject, check_engine};
-use mantis_snapshot::{CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotError};
+use mantis_snapshot::{
+    CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotError,
+};
 use rusqlite::{Connection, params};
 
 fn open(path: &Path) -> Connection {
@@ -36,7 +44,9 @@ fn commit(connection: &mut Connection, seq: i64) {
     let body = vec![seq as u8; 200 + (seq as usize * 37) % 4000];
     transaction.execute("insert into log values(?, ?)", params![seq, body]).unwrap();
     transaction.execute("delete from log where seq < ?", [seq - 40]).unwrap();
-    transaction.execute("update state set seq = ?, total = (select sum(length(body)) from log)", [seq]).unwrap();
+    transaction
+        .execute("update state set seq = ?, total = (select sum(length(body)) from log)", [seq])
+        .unwrap();
     transaction.commit().unwrap();
 }
 
@@ -51,7 +61,11 @@ fn commit_of(path: &Path) -> Result<i64, String> {
     );
     let (seq, total, sum, max) = read.map_err(|error| error.to_string())?;
     let right = sum.unwrap_or(0) == total && max.unwrap_or(0) == seq;
-    if right { Ok(seq) } else { Err(format!("state says {seq} and {total}, the rows {max:?} and {sum:?}")) }
+    if right {
+        Ok(seq)
+    } else {
+        Err(format!("state says {seq} and {total}, the rows {max:?} and {sum:?}"))
+    }
 }
 
 struct Sqlite {
@@ -109,7 +123,8 @@ fn rollback_modes_pass_the_conformance_suite() {
 }
 
 fn begin(path: &Path, options: SqliteOptions) -> Result<Snapshot, SnapshotError> {
-    let config = SnapshotConfig { freeze_timeout: Duration::from_millis(400), ..SnapshotConfig::default() };
+    let config =
+        SnapshotConfig { freeze_timeout: Duration::from_millis(400), ..SnapshotConfig::default() };
     let engine = SqliteEngine::with_options(path, options)?;
     Coordinator::new(config).begin("db", &engine, None, &CancelFlag::new())
 }
@@ -192,7 +207,11 @@ fn a_hot_journal_is_rolled_back_in_a_copy_only() {
     // What a killed process leaves: pages of a transaction in the file, their old content in the journal.
     db.connection.pragma_update(None, "cache_size", 1).unwrap();
     db.connection.pragma_update(None, "cache_spill", 1).unwrap();
-    db.connection.execute_batch("begin; update log set body = zeroblob(length(body)); update state set seq = 77;").unwrap();
+    db.connection
+        .execute_batch(
+            "begin; update log set body = zeroblob(length(body)); update state set seq = 77;",
+        )
+        .unwrap();
     let crashed = db.folder.path().join("crashed.db");
     let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
     std::fs::copy(&db.path, &crashed).unwrap();
@@ -234,7 +253,8 @@ fn a_replaced_database_is_noticed() {
 fn odd_sources_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("text"), "not a database, but long enough to look at it as if it were one").unwrap();
+    std::fs::write(path("text"), "not a database, but long enough to look at it as if it were one")
+        .unwrap();
     std::fs::write(path("cut"), b"SQLite format 3\0").unwrap();
     for name in ["none", "text", "cut", ""] {
         let error = begin(&path(name), SqliteOptions::default()).unwrap_err();

@@ -30,7 +30,7 @@ impl PageRun {
     /// [`InvalidPageRun`] unless `bytes` is one or more whole pages with numbers that fit.
     pub fn new(first: PageNo, size: PageSize, bytes: Bytes) -> Result<Self, InvalidPageRun> {
         let invalid = InvalidPageRun { len: bytes.len(), size };
-        if bytes.len() % size.bytes() != 0 {
+        if !bytes.len().is_multiple_of(size.bytes()) {
             return Err(invalid);
         }
         let range = PageRange::new(first, (bytes.len() / size.bytes()) as u64).ok_or(invalid)?;

@@ -34,7 +34,10 @@ pub struct PageSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Block {
     Sparse(Vec<u16>),
-    Dense { words: Box<[u64; WORDS]>, len: u32 },
+    Dense {
+        words: Box<[u64; WORDS]>,
+        len: u32,
+    },
     /// All 65,536 pages; a dense block that becomes full is one of these.
     Full,
 }
@@ -266,8 +269,16 @@ pub(crate) mod tests {
 
     /// Ranges that touch block borders, empty blocks and both kinds of block.
     pub(crate) fn any_ranges() -> impl Strategy<Value = Vec<(u64, u64)>> {
-        let start = prop_oneof![1u64..200, 65_400u64..65_700, 131_000u64..140_000, 1u64 << 40..(1 << 40) + 9];
-        prop::collection::vec((start, prop_oneof![1u64..4, 1u64..300, 4000u64..9000, 60_000u64..140_000]), 0..12)
+        let start = prop_oneof![
+            1u64..200,
+            65_400u64..65_700,
+            131_000u64..140_000,
+            1u64 << 40..(1 << 40) + 9
+        ];
+        prop::collection::vec(
+            (start, prop_oneof![1u64..4, 1u64..300, 4000u64..9000, 60_000u64..140_000]),
+            0..12,
+        )
     }
 
     pub(crate) fn build(ranges: &[(u64, u64)]) -> (PageSet, BTreeSet<u64>) {

@@ -74,7 +74,10 @@ impl PageSet {
     ///
     /// # Errors
     /// As [`Self::from_bytes`].
-    pub fn ranges_from_bytes(bytes: &[u8], max_pages: u64) -> Result<Vec<PageRange>, InvalidPageSet> {
+    pub fn ranges_from_bytes(
+        bytes: &[u8],
+        max_pages: u64,
+    ) -> Result<Vec<PageRange>, InvalidPageSet> {
         let mut at = 0;
         let mut ranges = Vec::new();
         let mut end = 0u64;
@@ -88,11 +91,18 @@ impl PageSet {
                 return Err(fault("two runs touch"));
             }
             let start = end.checked_add(gap).ok_or(fault("a run starts too far on"))?;
-            end = start.checked_add(len).filter(|end| *end <= max_pages).ok_or(fault("a run ends too far on"))?;
+            end = start
+                .checked_add(len)
+                .filter(|end| *end <= max_pages)
+                .ok_or(fault("a run ends too far on"))?;
             let first = PageNo::from_index(start).ok_or(fault("a run starts too far on"))?;
             ranges.push(PageRange::new(first, len).ok_or(fault("an empty run"))?);
         }
-        if at == bytes.len() { Ok(ranges) } else { Err(InvalidPageSet { offset: at, reason: "bytes left over" }) }
+        if at == bytes.len() {
+            Ok(ranges)
+        } else {
+            Err(InvalidPageSet { offset: at, reason: "bytes left over" })
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mantis_page::{PageRun, PageSize};
-use mantis_stream::{CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter};
+use mantis_stream::{
+    CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter,
+};
 use tokio::task::JoinHandle;
 
 use crate::encoder::{EncodedChunk, Encoder};
@@ -14,8 +16,8 @@ use crate::segment_builder::SegmentBuilder;
 use crate::segment_index::MAX_PAGE_COUNT;
 use crate::session::put_own;
 use crate::{
-    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Manifest, ObjectHash, Place, RepoError, SegmentRef,
-    Session,
+    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Manifest, ObjectHash, Place, RepoError,
+    SegmentRef, Session,
 };
 
 /// Bytes of pages in one segment, before compression. Measured on local disk: larger ones save no
@@ -86,15 +88,19 @@ impl BackupWriter {
     ///
     /// # Errors
     /// [`RepoError::WrongPages`] where the geometry is impossible; the session is given back with it.
-    pub fn new(session: Session, meta: BackupMeta, options: WriteOptions) -> Result<Self, (Session, RepoError)> {
+    pub fn new(
+        session: Session,
+        meta: BackupMeta,
+        options: WriteOptions,
+    ) -> Result<Self, Box<(Session, RepoError)>> {
         let wrong = |what: String| RepoError::WrongPages { what };
         let page_size = match PageSize::new(meta.page_size.into()) {
             Ok(page_size) if meta.page_count <= MAX_PAGE_COUNT => page_size,
             Ok(_) => {
                 let what = format!("{} pages are more than {MAX_PAGE_COUNT}", meta.page_count);
-                return Err((session, wrong(what)));
+                return Err(Box::new((session, wrong(what))));
             }
-            Err(error) => return Err((session, wrong(error.to_string()))),
+            Err(error) => return Err(Box::new((session, wrong(error.to_string())))),
         };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
@@ -160,7 +166,8 @@ impl BackupWriter {
         if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.header, &header)) {
             self.upload().await?;
         }
-        let builder = self.builder.get_or_insert_with(|| SegmentBuilder::new(header, self.page_size));
+        let builder =
+            self.builder.get_or_insert_with(|| SegmentBuilder::new(header, self.page_size));
         for chunk in chunks {
             for (hash, blank) in &chunk.hashes {
                 self.fingerprint.add(hash);
@@ -229,7 +236,11 @@ impl BackupWriter {
     /// # Errors
     /// What keeps the commit from happening; what was written is removed then, unless it cannot be
     /// told whether the commit happened.
-    pub async fn commit(mut self, duration_ms: u64, token: Option<&[u8]>) -> Result<BackupInfo, RepoError> {
+    pub async fn commit(
+        mut self,
+        duration_ms: u64,
+        token: Option<&[u8]>,
+    ) -> Result<BackupInfo, RepoError> {
         if self.builder.is_some() || !self.uploads.is_empty() {
             self.abandon().await;
             return Err(RepoError::WrongPages { what: "some are not stored yet".into() });

@@ -5,7 +5,9 @@ use mantis_sink::Span;
 
 use crate::manifest::MAX_MANIFEST_LEN;
 use crate::session::{SessionOutcome, read_outcome};
-use crate::{BackupId, BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
+use crate::{
+    BackupId, BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis,
+};
 
 /// Reads under way at once.
 const READS: usize = 16;
@@ -73,7 +75,10 @@ impl Selector {
 
 impl Catalogue {
     /// The backups that a selector means, oldest first.
-    pub fn select<'a, 's>(&'a self, selector: &'s Selector) -> impl Iterator<Item = &'a BackupInfo> + use<'a, 's> {
+    pub fn select<'a, 's>(
+        &'a self,
+        selector: &'s Selector,
+    ) -> impl Iterator<Item = &'a BackupInfo> + use<'a, 's> {
         self.backups.iter().filter(move |backup| selector.fits(backup))
     }
 
@@ -86,9 +91,10 @@ impl Catalogue {
         let found = self.select(selector).collect::<Vec<&BackupInfo>>();
         let none = || RepoError::NoSuchBackup { wanted: selector.describe() };
         match selector.id.as_deref() {
-            None | Some("latest") => {
-                found.into_iter().max_by_key(|backup| (backup.meta.created_at, backup.session)).ok_or_else(none)
-            }
+            None | Some("latest") => found
+                .into_iter()
+                .max_by_key(|backup| (backup.meta.created_at, backup.session))
+                .ok_or_else(none),
             Some("") => Err(none()),
             Some(prefix) => match found[..] {
                 [] => Err(none()),
@@ -100,7 +106,11 @@ impl Catalogue {
 }
 
 impl Repository {
-    async fn read_manifest(&self, session: SessionId, hash: ObjectHash) -> Result<Manifest, RepoError> {
+    async fn read_manifest(
+        &self,
+        session: SessionId,
+        hash: ObjectHash,
+    ) -> Result<Manifest, RepoError> {
         let place = Place::Manifest(session, hash);
         let key = place.key().map_err(|error| RepoError::damaged("a manifest", error))?;
         let bytes = self.sink().get(&key, Span::Whole { limit: MAX_MANIFEST_LEN }).await?;
@@ -116,7 +126,9 @@ impl Repository {
 
     async fn read_committed(&self, session: SessionId) -> Result<Option<Manifest>, RepoError> {
         match read_outcome(self, session).await? {
-            SessionOutcome::Commit { manifest } => self.read_manifest(session, manifest).await.map(Some),
+            SessionOutcome::Commit { manifest } => {
+                self.read_manifest(session, manifest).await.map(Some)
+            }
             SessionOutcome::Fenced => Ok(None),
         }
     }
@@ -142,16 +154,23 @@ impl Repository {
         };
         let outcomes = sessions(Place::OUTCOMES).await?;
         let forgotten = sessions(Place::FORGOTTEN).await?;
-        let reads = outcomes.into_iter().filter(|session| forgotten.binary_search(session).is_err()).map(
-            |session| async move {
+        let reads = outcomes
+            .into_iter()
+            .filter(|session| forgotten.binary_search(session).is_err())
+            .map(|session| async move {
                 let read = self.read_committed(session).await;
                 match read {
                     // Only the store's own failure keeps the list from being read.
-                    Err(error) if !error.is_damage() && !matches!(error, RepoError::TooNew { .. }) => Err(error),
-                    read => Ok((session, read.map(|manifest| manifest.map(|manifest| manifest.info)))),
+                    Err(error)
+                        if !error.is_damage() && !matches!(error, RepoError::TooNew { .. }) =>
+                    {
+                        Err(error)
+                    }
+                    read => {
+                        Ok((session, read.map(|manifest| manifest.map(|manifest| manifest.info))))
+                    }
                 }
-            },
-        );
+            });
         let mut reads = futures::stream::iter(reads).buffered(READS);
         let mut catalogue = Catalogue::default();
         while let Some((session, read)) = reads.try_next().await? {
@@ -169,7 +188,8 @@ impl Repository {
 }
 
 fn keep_newest_generations(backups: &mut Vec<BackupInfo>) {
-    let mut newest: std::collections::HashMap<BackupId, (u32, SessionId)> = std::collections::HashMap::new();
+    let mut newest: std::collections::HashMap<BackupId, (u32, SessionId)> =
+        std::collections::HashMap::new();
     for backup in &*backups {
         let this = (backup.generation, backup.session);
         let entry = newest.entry(backup.id).or_insert(this);

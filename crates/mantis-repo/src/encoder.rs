@@ -33,13 +33,12 @@ pub(crate) struct EncodedChunk {
 
 /// Adds a range at the end, joined to the last one where they touch.
 pub(crate) fn extend(ranges: &mut Vec<PageRange>, page: PageRange) {
-    if let Some(last) = ranges.last_mut() {
-        if last.last().get() + 1 == page.first().get() {
-            if let Some(longer) = PageRange::new(last.first(), last.len() + page.len()) {
-                *last = longer;
-                return;
-            }
-        }
+    if let Some(last) = ranges.last_mut()
+        && last.last().get() + 1 == page.first().get()
+        && let Some(longer) = PageRange::new(last.first(), last.len() + page.len())
+    {
+        *last = longer;
+        return;
     }
     ranges.push(page);
 }
@@ -54,14 +53,23 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Cuts a run into chunks, and hashes and compresses each for the segment with this header.
-    pub(crate) fn encode(&self, run: &PageRun, segment: &Header) -> Result<Vec<EncodedChunk>, RepoError> {
+    pub(crate) fn encode(
+        &self,
+        run: &PageRun,
+        segment: &Header,
+    ) -> Result<Vec<EncodedChunk>, RepoError> {
         let size = run.page_size();
         let per_chunk = (FRAME_LEN / size.bytes()).max(1) as u64;
         let mut chunks = Vec::new();
         let mut at = 0;
         for range in run.range().split(per_chunk) {
             let len = range.len() as usize * size.bytes();
-            chunks.push(self.encode_chunk(range, size, &run.bytes().slice(at..at + len), segment)?);
+            chunks.push(self.encode_chunk(
+                range,
+                size,
+                &run.bytes().slice(at..at + len),
+                segment,
+            )?);
             at += len;
         }
         Ok(chunks)
@@ -91,13 +99,19 @@ impl Encoder {
             bytes.clone()
         } else {
             let mut kept = BytesMut::with_capacity(pages as usize * size.bytes());
-            let filled = bytes.chunks_exact(size.bytes()).zip(&hashes).filter(|(_, (_, blank))| !blank);
+            let filled =
+                bytes.chunks_exact(size.bytes()).zip(&hashes).filter(|(_, (_, blank))| !blank);
             filled.for_each(|(content, _)| kept.extend_from_slice(content));
             kept.freeze()
         };
         let context = segment.context(first, false);
-        let frame =
-            encode_frame(CodecRegistry::builtin(), &chunk, self.compression, &context, self.verify)?;
+        let frame = encode_frame(
+            CodecRegistry::builtin(),
+            &chunk,
+            self.compression,
+            &context,
+            self.verify,
+        )?;
         Ok(EncodedChunk { data, zero, hashes, pages, frame: Some(frame) })
     }
 }

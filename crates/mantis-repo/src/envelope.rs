@@ -63,7 +63,12 @@ impl Header {
     }
 
     /// Reads and checks a header. `repo` is `None` only while the repository is not known yet.
-    pub(crate) fn read(object: &str, bytes: &[u8], kind: Kind, repo: Option<RepoId>) -> Result<Self, RepoError> {
+    pub(crate) fn read(
+        object: &str,
+        bytes: &[u8],
+        kind: Kind,
+        repo: Option<RepoId>,
+    ) -> Result<Self, RepoError> {
         let damaged = |what| RepoError::damaged(object, what);
         let bytes: [u8; HEADER_LEN] = bytes
             .get(..HEADER_LEN)
@@ -107,8 +112,18 @@ impl Header {
 }
 
 /// An object that is a header and one frame.
-pub(crate) fn seal(header: &Header, chunk: Bytes, compression: Compression) -> Result<Payload, RepoError> {
-    let frame = encode_frame(CodecRegistry::builtin(), &chunk, compression, &header.context(0, true), true)?;
+pub(crate) fn seal(
+    header: &Header,
+    chunk: Bytes,
+    compression: Compression,
+) -> Result<Payload, RepoError> {
+    let frame = encode_frame(
+        CodecRegistry::builtin(),
+        &chunk,
+        compression,
+        &header.context(0, true),
+        true,
+    )?;
     let mut payload = Payload::from(header.bytes());
     push_frame(&mut payload, &frame);
     Ok(payload)
@@ -146,7 +161,9 @@ mod tests {
 
     fn sealed() -> Bytes {
         let header = Header::new(Kind::Manifest, REPO, [5; 32]);
-        seal(&header, Bytes::from_static(b"{\"some\":\"json\"}"), Compression::None).unwrap().to_bytes()
+        seal(&header, Bytes::from_static(b"{\"some\":\"json\"}"), Compression::None)
+            .unwrap()
+            .to_bytes()
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl RepoError {
     #[must_use]
     pub fn help(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NoRepository { .. } => "make one with `mantis init`, or check the address and the mount",
+            Self::NoRepository { .. } => {
+                "make one with `mantis init`, or check the address and the mount"
+            }
             Self::AlreadyExists { .. } => "use it as it is, or choose another place",
             Self::TooNew { .. } => "use a newer mantis",
             Self::Damaged { .. } | Self::Frame { .. } => {

@@ -129,7 +129,8 @@ pub struct Manifest {
 impl Manifest {
     pub(crate) fn seal(&self, repo: RepoId, salt: [u8; 32]) -> Result<Payload, RepoError> {
         let header = Header::new(Kind::Manifest, repo, salt);
-        let json = serde_json::to_vec(self).map_err(|error| RepoError::damaged("the manifest", error))?;
+        let json =
+            serde_json::to_vec(self).map_err(|error| RepoError::damaged("the manifest", error))?;
         envelope::seal(&header, json.into(), Compression::Zstd(3))
     }
 
@@ -150,6 +151,7 @@ impl Manifest {
 
     /// The page size, checked.
     pub(crate) fn page_size(&self, object: &str) -> Result<PageSize, RepoError> {
-        PageSize::new(self.info.meta.page_size.into()).map_err(|error| RepoError::damaged(object, error))
+        PageSize::new(self.info.meta.page_size.into())
+            .map_err(|error| RepoError::damaged(object, error))
     }
 }

@@ -35,7 +35,10 @@ impl LayerCursor {
         loop {
             if let Some(entry) = self.current.as_mut().and_then(Iterator::next) {
                 if entry.0.get() <= self.last {
-                    return Err(RepoError::damaged("a manifest", "the pages of a layer do not ascend"));
+                    return Err(RepoError::damaged(
+                        "a manifest",
+                        "the pages of a layer do not ascend",
+                    ));
                 }
                 self.last = entry.0.get();
                 self.peeked = Some(entry);
@@ -56,11 +59,18 @@ pub(crate) struct PageWalk {
 }
 
 impl PageWalk {
-    pub(crate) async fn new(repo: RepoId, manifest: &Manifest, sink: &dyn Sink) -> Result<Self, RepoError> {
+    pub(crate) async fn new(
+        repo: RepoId,
+        manifest: &Manifest,
+        sink: &dyn Sink,
+    ) -> Result<Self, RepoError> {
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for layer in &manifest.layers {
             let pages = manifest.info.meta.page_count;
-            let segments = layer.segments.iter().map(|reference| SegmentReader::new(repo, pages, layer.session, reference));
+            let segments = layer
+                .segments
+                .iter()
+                .map(|reference| SegmentReader::new(repo, pages, layer.session, reference));
             let segments = segments.collect::<Result<VecDeque<_>, _>>()?;
             let mut cursor = LayerCursor { segments, current: None, peeked: None, last: 0 };
             cursor.advance(sink).await?;
@@ -71,7 +81,8 @@ impl PageWalk {
 
     /// The next page: of two copies the one in the newer layer.
     pub(crate) async fn next(&mut self, sink: &dyn Sink) -> Result<Option<Entry>, RepoError> {
-        let smallest = self.layers.iter().filter_map(|layer| layer.peeked).map(|(page, _)| page).min();
+        let smallest =
+            self.layers.iter().filter_map(|layer| layer.peeked).map(|(page, _)| page).min();
         let Some(page) = smallest else { return Ok(None) };
         let mut newest = None;
         for layer in &mut self.layers {

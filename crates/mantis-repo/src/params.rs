@@ -29,7 +29,8 @@ pub(crate) const HIGHWAY_128: &str = "highway-128";
 impl Params {
     pub(crate) fn seal(&self, repo: RepoId, salt: [u8; 32]) -> Result<Payload, RepoError> {
         let header = Header::new(Kind::Params, repo, salt);
-        let json = serde_json::to_vec(self).map_err(|error| RepoError::damaged("mantis.repo", error))?;
+        let json =
+            serde_json::to_vec(self).map_err(|error| RepoError::damaged("mantis.repo", error))?;
         envelope::seal(&header, json.into(), Compression::None)
     }
 

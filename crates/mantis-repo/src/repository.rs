@@ -43,7 +43,11 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepoError::AlreadyExists`], or what the store reports.
-    pub async fn init(sink: Arc<dyn Sink>, entropy: [u8; 32], now: UnixMillis) -> Result<Self, RepoError> {
+    pub async fn init(
+        sink: Arc<dyn Sink>,
+        entropy: [u8; 32],
+        now: UnixMillis,
+    ) -> Result<Self, RepoError> {
         let derive = |what| blake3::derive_key(what, &entropy);
         let mut id = [0; 16];
         id.copy_from_slice(&derive("mantis-backup 2026 repository id")[..16]);
@@ -135,9 +139,7 @@ impl Repository {
         match found {
             Ok((id, _)) if id == self.id() => Ok(()),
             Ok(_) => Err(RepoError::damaged("mantis.repo", "another repository took its place")),
-            Err(error) if is_missing(&error) => {
-                Err(RepoError::Sink { source: gone(self.sink()) })
-            }
+            Err(error) if is_missing(&error) => Err(RepoError::Sink { source: gone(self.sink()) }),
             Err(error) => Err(error),
         }
     }

@@ -63,7 +63,12 @@ impl Shared {
     }
 
     /// Decodes one segment and gives out its pages that no newer layer gave.
-    fn decode(&self, segment: &SegmentReader, bytes: bytes::Bytes, newer: &PageSet) -> Result<(), RepoError> {
+    fn decode(
+        &self,
+        segment: &SegmentReader,
+        bytes: bytes::Bytes,
+        newer: &PageSet,
+    ) -> Result<(), RepoError> {
         let open = segment.open(bytes, false)?;
         if u64::from(open.index.page_size.get()) != self.page_len {
             return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
@@ -97,7 +102,9 @@ impl Repository {
         give: Arc<Give>,
     ) -> Result<RestoreSummary, RepoError> {
         let meta = &manifest.info.meta;
-        options.progress.expect(meta.page_count, meta.page_count.saturating_mul(meta.page_size.into()));
+        options
+            .progress
+            .expect(meta.page_count, meta.page_count.saturating_mul(meta.page_size.into()));
         let shared = Arc::new(Shared {
             hasher: self.page_hasher().clone(),
             give,
@@ -138,8 +145,12 @@ impl Repository {
                 let segment = segment?;
                 let bytes = segment.fetch(self.sink()).await?;
                 let len = bytes.len() as u64;
-                let decoded = tokio::task::spawn_blocking(move || shared.decode(&segment, bytes, &newer)).await;
-                decoded.map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })??;
+                let decoded =
+                    tokio::task::spawn_blocking(move || shared.decode(&segment, bytes, &newer))
+                        .await;
+                decoded.map_err(|_| RepoError::Stream {
+                    source: mantis_stream::StreamError::Worker,
+                })??;
                 Ok::<u64, RepoError>(len)
             }
         });

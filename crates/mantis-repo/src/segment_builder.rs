@@ -46,10 +46,14 @@ impl SegmentBuilder {
 
     /// Adds a chunk; chunks come in the order of their pages.
     pub(crate) fn push(&mut self, chunk: EncodedChunk) {
-        let add = |to: &mut Vec<PageRange>, ranges: Vec<PageRange>| ranges.into_iter().for_each(|range| extend(to, range));
+        let add = |to: &mut Vec<PageRange>, ranges: Vec<PageRange>| {
+            ranges.into_iter().for_each(|range| extend(to, range));
+        };
         add(&mut self.index.data, chunk.data);
         add(&mut self.index.zero, chunk.zero);
-        self.index.hashes.extend(chunk.hashes.iter().filter(|(_, blank)| !blank).map(|(hash, _)| *hash));
+        self.index
+            .hashes
+            .extend(chunk.hashes.iter().filter(|(_, blank)| !blank).map(|(hash, _)| *hash));
         if let Some(frame) = chunk.frame {
             self.index.frames.push(FrameRef { len: frame.len() as u32, pages: chunk.pages });
             push_frame(&mut self.payload, &frame);
@@ -63,8 +67,13 @@ impl SegmentBuilder {
         let count = pages(&index.data) + pages(&index.zero);
         let index_at = payload.len();
         let chunk = Bytes::from(index.to_bytes());
-        let frame =
-            encode_frame(CodecRegistry::builtin(), &chunk, Compression::Zstd(3), &header.context(0, true), true)?;
+        let frame = encode_frame(
+            CodecRegistry::builtin(),
+            &chunk,
+            Compression::Zstd(3),
+            &header.context(0, true),
+            true,
+        )?;
         push_frame(&mut payload, &frame);
         let mut footer = Vec::with_capacity(FOOTER_LEN);
         footer.extend_from_slice(&index_at.to_le_bytes());

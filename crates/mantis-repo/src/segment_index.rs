@@ -70,8 +70,12 @@ impl<'a> Cursor<'a> {
 impl SegmentIndex {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (zero, data) = (set_bytes(&self.zero), set_bytes(&self.data));
-        let mut out = Vec::with_capacity(16 + zero.len() + data.len() + 8 * self.frames.len() + 16 * self.hashes.len());
-        for number in [self.page_size.get(), self.frames.len() as u32, zero.len() as u32, data.len() as u32] {
+        let mut out = Vec::with_capacity(
+            16 + zero.len() + data.len() + 8 * self.frames.len() + 16 * self.hashes.len(),
+        );
+        for number in
+            [self.page_size.get(), self.frames.len() as u32, zero.len() as u32, data.len() as u32]
+        {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&zero);
@@ -91,7 +95,8 @@ impl SegmentIndex {
         let mut cursor = Cursor(bytes);
         let mut number = || cursor.u32().ok_or_else(short);
         let (page_size, frames, zero_len, data_len) = (number()?, number()?, number()?, number()?);
-        let page_size = PageSize::new(page_size.into()).map_err(|error| damaged(&error.to_string()))?;
+        let page_size =
+            PageSize::new(page_size.into()).map_err(|error| damaged(&error.to_string()))?;
         let set = |bytes: Option<&[u8]>| {
             PageSet::ranges_from_bytes(bytes.ok_or_else(short)?, page_count.min(MAX_PAGE_COUNT))
                 .map_err(|error| damaged(&error.to_string()))
@@ -99,7 +104,8 @@ impl SegmentIndex {
         let zero = set(cursor.take(zero_len as usize))?;
         let data = set(cursor.take(data_len as usize))?;
         let pages = count(&data);
-        let frame_bytes = cursor.take((frames as usize).checked_mul(8).ok_or_else(short)?).ok_or_else(short)?;
+        let frame_bytes =
+            cursor.take((frames as usize).checked_mul(8).ok_or_else(short)?).ok_or_else(short)?;
         let mut refs = Vec::with_capacity(frames as usize);
         for pair in frame_bytes.chunks_exact(8) {
             let mut pair = Cursor(pair);
@@ -142,7 +148,10 @@ mod tests {
             page_size: PageSize::MIN,
             zero: vec![range(1, 2), range(100, 5)],
             data: vec![range(3, pages)],
-            frames: vec![FrameRef { len: 99, pages: 1 }, FrameRef { len: 98, pages: pages as u32 - 1 }],
+            frames: vec![
+                FrameRef { len: 99, pages: 1 },
+                FrameRef { len: 98, pages: pages as u32 - 1 },
+            ],
             hashes: (0..pages).map(|page| [page as u8; 16]).collect(),
         }
     }

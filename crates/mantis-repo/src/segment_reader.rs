@@ -39,7 +39,8 @@ impl SegmentReader {
         reference: &SegmentRef,
     ) -> Result<Self, RepoError> {
         let place = Place::Segment(session, reference.hash);
-        let object = place.key().map_err(|error| RepoError::damaged("a manifest", error))?.to_string();
+        let object =
+            place.key().map_err(|error| RepoError::damaged("a manifest", error))?.to_string();
         let end = reference.index_at.checked_add(reference.index_len.into());
         let fits = reference.len <= MAX_SEGMENT_LEN
             && reference.index_at >= HEADER_LEN as u64
@@ -65,8 +66,11 @@ impl SegmentReader {
             return Err(RepoError::damaged(object, "its index is not the one its manifest names"));
         }
         let opened = decode_frame(CodecRegistry::builtin(), frame, &header.context(0, true));
-        let (chunk, _) = opened
-            .map_err(|source| RepoError::Frame { object: object.clone(), frame: usize::MAX, source })?;
+        let (chunk, _) = opened.map_err(|source| RepoError::Frame {
+            object: object.clone(),
+            frame: usize::MAX,
+            source,
+        })?;
         let index = SegmentIndex::read(object, &chunk, self.page_count)?;
         let frames = index.frames.iter().map(|frame| u64::from(frame.len));
         if HEADER_LEN as u64 + frames.sum::<u64>() != self.reference.index_at {
@@ -81,7 +85,8 @@ impl SegmentReader {
         let head = sink.get(&key, Span::Part(0..HEADER_LEN as u64)).await?;
         let header = Header::read(&self.object, &head, Kind::Segment, Some(self.repo))?;
         let start = self.reference.index_at;
-        let frame = sink.get(&key, Span::Part(start..start + u64::from(self.reference.index_len))).await?;
+        let frame =
+            sink.get(&key, Span::Part(start..start + u64::from(self.reference.index_len))).await?;
         self.decode_index(&header, &frame)
     }
 
@@ -110,7 +115,9 @@ impl SegmentReader {
         let index = self.decode_index(&header, &bytes.slice(index_at..index_end))?;
         let (fields, tail) = bytes[index_end..].split_at(24);
         let sum = footer_sum(&bytes[..HEADER_LEN], fields).to_le_bytes();
-        let place = [&self.reference.index_at.to_le_bytes()[..], &self.reference.index_len.to_le_bytes()].concat();
+        let place =
+            [&self.reference.index_at.to_le_bytes()[..], &self.reference.index_len.to_le_bytes()]
+                .concat();
         if tail[..4] != sum || tail[4..] != FOOTER_MAGIC[..] || fields[..12] != place[..] {
             return Err(damaged("its footer is damaged"));
         }
@@ -170,8 +177,10 @@ impl OpenSegment {
             let first = ranges.first().map_or(0, |range| range.first().get());
             let context = self.header.context(first, false);
             let end = offset + frame.len as usize;
-            let opened = decode_frame(CodecRegistry::builtin(), &self.bytes.slice(offset..end), &context);
-            let fail = |source| RepoError::Frame { object: self.object.clone(), frame: number, source };
+            let opened =
+                decode_frame(CodecRegistry::builtin(), &self.bytes.slice(offset..end), &context);
+            let fail =
+                |source| RepoError::Frame { object: self.object.clone(), frame: number, source };
             let (chunk, len) = opened.map_err(fail)?;
             if len != frame.len as usize || chunk.len() != frame.pages as usize * size.bytes() {
                 let what = format!("frame {number} has another length than its index says");
@@ -203,7 +212,10 @@ impl OpenSegment {
 }
 
 /// The parts of a range that are wanted, each with how many pages of the range are before it.
-pub(crate) fn wanted_ranges(range: PageRange, wanted: &dyn Fn(PageNo) -> bool) -> Vec<(PageRange, u64)> {
+pub(crate) fn wanted_ranges(
+    range: PageRange,
+    wanted: &dyn Fn(PageNo) -> bool,
+) -> Vec<(PageRange, u64)> {
     let mut parts: Vec<(PageRange, u64)> = Vec::new();
     let mut last_taken = None;
     for (page, at) in range.pages().zip(0u64..) {

@@ -136,10 +136,10 @@ impl Session {
     }
 
     async fn forget_intent(&self) {
-        if let Ok(key) = Place::Session(self.id).key() {
-            if let Err(error) = self.repo.sink().delete(&key).await {
-                tracing::debug!(%key, %error, "a session's intent stays behind; its outcome counts");
-            }
+        if let Ok(key) = Place::Session(self.id).key()
+            && let Err(error) = self.repo.sink().delete(&key).await
+        {
+            tracing::debug!(%key, %error, "a session's intent stays behind; its outcome counts");
         }
     }
 
@@ -166,7 +166,11 @@ impl Session {
 
 /// Creates an object whose bytes nobody else can write. Where the store says that it is there
 /// already, or lost its answer, the object is read back: if it is ours, all is well.
-pub(crate) async fn put_own(sink: &dyn Sink, place: Place, payload: Payload) -> Result<(), RepoError> {
+pub(crate) async fn put_own(
+    sink: &dyn Sink,
+    place: Place,
+    payload: Payload,
+) -> Result<(), RepoError> {
     let key = place.key().map_err(|error| RepoError::damaged("an object", error))?;
     let Err(error) = sink.put_new(&key, payload.clone()).await else { return Ok(()) };
     if error.is_already_exists() || error.is_retryable() {
@@ -179,7 +183,10 @@ pub(crate) async fn put_own(sink: &dyn Sink, place: Place, payload: Payload) -> 
 }
 
 /// How a session ended.
-pub(crate) async fn read_outcome(repo: &Repository, session: SessionId) -> Result<SessionOutcome, RepoError> {
+pub(crate) async fn read_outcome(
+    repo: &Repository,
+    session: SessionId,
+) -> Result<SessionOutcome, RepoError> {
     let place = Place::Outcome(session);
     let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
     let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;

@@ -65,7 +65,11 @@ impl Repository {
     /// # Errors
     /// A store that fails, an id that names no backup, or a cancellation. Damage is no error here but
     /// the report.
-    pub async fn verify(&self, ids: &[String], options: &VerifyOptions) -> Result<VerifyReport, RepoError> {
+    pub async fn verify(
+        &self,
+        ids: &[String],
+        options: &VerifyOptions,
+    ) -> Result<VerifyReport, RepoError> {
         let catalogue = self.catalogue().await?;
         let mut report = VerifyReport::default();
         let mut chosen: Vec<&BackupInfo> = Vec::new();
@@ -116,8 +120,10 @@ impl Repository {
         let info = &manifest.info;
         for layer in &manifest.layers {
             for reference in &layer.segments {
-                let reader = SegmentReader::new(self.id(), info.meta.page_count, layer.session, reference)?;
-                let entry = segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
+                let reader =
+                    SegmentReader::new(self.id(), info.meta.page_count, layer.session, reference)?;
+                let entry =
+                    segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
                 entry.1.push(info.id);
             }
         }
@@ -153,11 +159,12 @@ impl Repository {
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
         let total = segments.values().map(|(reader, _)| reader.len()).sum();
         options.progress.expect(segments.len() as u64, total);
-        let mut checks = futures::stream::iter(segments.into_values().map(|(reader, backups)| async move {
-            let checked = self.check_segment(&reader).await;
-            (reader, backups, checked)
-        }))
-        .buffer_unordered(jobs);
+        let mut checks =
+            futures::stream::iter(segments.into_values().map(|(reader, backups)| async move {
+                let checked = self.check_segment(&reader).await;
+                (reader, backups, checked)
+            }))
+            .buffer_unordered(jobs);
         loop {
             let next = tokio::select! {
                 biased;
@@ -186,6 +193,8 @@ impl Repository {
             let open = reader.open(bytes, true)?;
             open.read_pages(&hasher, &|_| true, &mut |_| Ok(()))
         });
-        checked.await.map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })?
+        checked
+            .await
+            .map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })?
     }
 }

@@ -1,16 +1,25 @@
 //! Backups of made-up pages: what goes in comes out, every damage is found, every failure of the store
 //! leaves the other backups whole.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRange, PageRun, PageSize};
 use mantis_repo::{
-    BackupInfo, BackupMeta, BackupWriter, RepoError, Repository, RestoreOptions, Restored, Selector, Session,
-    UnixMillis, VerifyOptions, WriteOptions,
+    BackupInfo, BackupMeta, BackupWriter, RepoError, Repository, RestoreOptions, Restored,
+    Selector, Session, UnixMillis, VerifyOptions, WriteOptions,
 };
-use mantis_sink::{Call, Fault, FaultSink, MemorySink, ObjectKey, RecordingSink, Sink, SinkErrorKind, Span};
+use mantis_sink::{
+    Call, Fault, FaultSink, MemorySink, ObjectKey, RecordingSink, Sink, SinkErrorKind, Span,
+};
 use mantis_stream::{CancellationToken, Compression};
 use tokio::runtime::Runtime;
 
@@ -23,7 +32,9 @@ fn content(seed: u64, pages: u64) -> Vec<u8> {
     for page in 0..pages {
         let kind = (page / 3 + seed) % 4;
         for _ in 0..SIZE.bytes() / 8 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let word = match kind {
                 0 => 0,
                 1 => page,
@@ -57,7 +68,9 @@ async fn write(writer: &mut BackupWriter, bytes: &[u8], batch: u64) -> Result<()
         for range in all.split(batch) {
             let start = range.first().index() as usize * SIZE.bytes();
             let piece = &bytes[start..start + range.len() as usize * SIZE.bytes()];
-            writer.push(PageRun::new(range.first(), SIZE, Bytes::copy_from_slice(piece)).unwrap()).await?;
+            writer
+                .push(PageRun::new(range.first(), SIZE, Bytes::copy_from_slice(piece)).unwrap())
+                .await?;
         }
     }
     writer.flush().await
@@ -71,7 +84,7 @@ async fn backup(
     options: WriteOptions,
 ) -> Result<BackupInfo, RepoError> {
     let session = Session::begin(repo, [entropy; 32], "test", UnixMillis(0)).await?;
-    let mut writer = BackupWriter::new(session, meta, options).map_err(|(_, error)| error)?;
+    let mut writer = BackupWriter::new(session, meta, options).map_err(|failed| failed.1)?;
     match write(&mut writer, bytes, 300).await {
         Ok(()) => writer.commit(5, Some(b"token")).await,
         Err(error) => {
@@ -116,7 +129,8 @@ fn in_memory() -> (Runtime, MemorySink, Repository) {
 fn backups_of_every_codec_and_size_come_back() {
     let (runtime, sink, repo) = in_memory();
     runtime.block_on(async {
-        let compressions = [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Gzip(1)];
+        let compressions =
+            [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Gzip(1)];
         let sizes = [0, 1, 2, 511, 512, 513, 1024, 70_000];
         let mut entropy = 1;
         for compression in compressions {
@@ -125,7 +139,10 @@ fn backups_of_every_codec_and_size_come_back() {
                 let bytes = content(u64::from(entropy), pages);
                 let meta = meta("a", i64::from(entropy), &bytes);
                 let info = backup(&repo, entropy, meta, &bytes, plain(compression)).await.unwrap();
-                assert!(restore(&repo, &info).await.unwrap() == bytes, "{compression}, {pages} pages");
+                assert!(
+                    restore(&repo, &info).await.unwrap() == bytes,
+                    "{compression}, {pages} pages"
+                );
             }
         }
         let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
@@ -140,14 +157,18 @@ fn equal_content_has_an_equal_fingerprint_and_zeros_cost_nothing() {
     let (runtime, sink, repo) = in_memory();
     runtime.block_on(async {
         let bytes = content(3, 900);
-        let one = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
-        let two = backup(&repo, 3, meta("b", 2, &bytes), &bytes, plain(Compression::Lz4)).await.unwrap();
+        let one =
+            backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
+        let two =
+            backup(&repo, 3, meta("b", 2, &bytes), &bytes, plain(Compression::Lz4)).await.unwrap();
         assert_eq!(one.fingerprint, two.fingerprint);
         let other = content(4, 900);
-        let three = backup(&repo, 4, meta("a", 3, &other), &other, plain(Compression::None)).await.unwrap();
+        let three =
+            backup(&repo, 4, meta("a", 3, &other), &other, plain(Compression::None)).await.unwrap();
         assert_ne!(one.fingerprint, three.fingerprint);
         let zeros = vec![0; 40 << 20];
-        let blank = backup(&repo, 5, meta("a", 4, &zeros), &zeros, plain(Compression::None)).await.unwrap();
+        let blank =
+            backup(&repo, 5, meta("a", 4, &zeros), &zeros, plain(Compression::None)).await.unwrap();
         assert!(blank.bytes_stored < 1000, "{}", blank.bytes_stored);
         assert_eq!(blank.pages_zero, blank.meta.page_count);
         assert!(restore(&repo, &blank).await.unwrap() == zeros);
@@ -161,10 +182,14 @@ fn a_backup_is_found_by_id_source_tag_and_time() {
     runtime.block_on(async {
         let bytes = content(1, 5);
         for (entropy, source, at) in [(2, "a", 100), (3, "b", 200), (4, "a", 300)] {
-            backup(&repo, entropy, meta(source, at, &bytes), &bytes, plain(Compression::None)).await.unwrap();
+            backup(&repo, entropy, meta(source, at, &bytes), &bytes, plain(Compression::None))
+                .await
+                .unwrap();
         }
         let catalogue = repo.catalogue().await.unwrap();
-        let at = |selector: Selector| catalogue.find(&selector).map(|backup| backup.meta.created_at.0).ok();
+        let at = |selector: Selector| {
+            catalogue.find(&selector).map(|backup| backup.meta.created_at.0).ok()
+        };
         let latest = Selector { id: Some("latest".into()), ..Selector::default() };
         assert_eq!(at(latest.clone()), Some(300));
         assert_eq!(at(Selector { source: Some("b".into()), ..latest.clone() }), Some(200));
@@ -186,11 +211,15 @@ fn pages_out_of_order_or_missing_are_refused_and_leave_nothing() {
     runtime.block_on(async {
         let bytes = content(1, 2000);
         let before = sink.list("").await.unwrap();
-        let short = backup(&repo, 2, meta("a", 1, &bytes), &bytes[..512 * 1999], plain(Compression::None)).await;
+        let short =
+            backup(&repo, 2, meta("a", 1, &bytes), &bytes[..512 * 1999], plain(Compression::None))
+                .await;
         assert!(matches!(short, Err(RepoError::WrongPages { .. })));
         let session = Session::begin(&repo, [3; 32], "test", UnixMillis(0)).await.unwrap();
-        let mut writer = BackupWriter::new(session, meta("a", 1, &bytes), plain(Compression::None)).unwrap();
-        let second = PageRun::new(PageNo::new(2).unwrap(), SIZE, Bytes::from(vec![0; 512])).unwrap();
+        let mut writer =
+            BackupWriter::new(session, meta("a", 1, &bytes), plain(Compression::None)).unwrap();
+        let second =
+            PageRun::new(PageNo::new(2).unwrap(), SIZE, Bytes::from(vec![0; 512])).unwrap();
         assert!(writer.push(second).await.is_err());
         writer.abandon().await;
         assert_eq!(sink.list("").await.unwrap(), before);
@@ -229,10 +258,14 @@ fn the_outcome_is_created_last_and_the_intent_first() {
         let calls = sink.take();
         let puts: Vec<&str> = calls
             .iter()
-            .filter_map(|call| if let Call::Put(key, _) = call { key.as_str().split('/').next() } else { None })
+            .filter_map(|call| {
+                if let Call::Put(key, _) = call { key.as_str().split('/').next() } else { None }
+            })
             .collect();
         assert_eq!(puts, ["sess", "seg", "seg", "man", "out"]);
-        assert!(matches!(calls.last(), Some(Call::Delete(key)) if key.as_str().starts_with("sess/")));
+        assert!(
+            matches!(calls.last(), Some(Call::Delete(key)) if key.as_str().starts_with("sess/"))
+        );
     });
 }
 
@@ -247,21 +280,38 @@ fn every_call_may_fail_once_or_for_ever() {
                 for lasting in [false, true] {
                     for call in 0.. {
                         let memory = MemorySink::new();
-                        let repo = Repository::init(Arc::new(memory.clone()), [1; 32], UnixMillis(1)).await.unwrap();
+                        let repo =
+                            Repository::init(Arc::new(memory.clone()), [1; 32], UnixMillis(1))
+                                .await
+                                .unwrap();
                         let old = content(8, 700);
-                        backup(&repo, 2, meta("old", 1, &old), &old, plain(Compression::None)).await.unwrap();
+                        backup(&repo, 2, meta("old", 1, &old), &old, plain(Compression::None))
+                            .await
+                            .unwrap();
                         let faulty = FaultSink::new(Arc::new(memory.clone()));
                         let through = Repository::open(Arc::new(faulty.clone())).await.unwrap();
                         let first = faulty.calls() + call;
-                        if lasting { faulty.fail_from(first, fault) } else { faulty.fail_once(first, fault) }
-                        let made = backup(&through, 3, meta("new", 2, &bytes), &bytes, plain(Compression::None)).await;
+                        if lasting {
+                            faulty.fail_from(first, fault);
+                        } else {
+                            faulty.fail_once(first, fault);
+                        }
+                        let made = backup(
+                            &through,
+                            3,
+                            meta("new", 2, &bytes),
+                            &bytes,
+                            plain(Compression::None),
+                        )
+                        .await;
                         let calls = faulty.calls();
 
                         let story = format!("{fault:?}, lasting {lasting}, call {call}");
                         let clean = Repository::open(Arc::new(memory.clone())).await.unwrap();
                         let catalogue = clean.catalogue().await.unwrap();
                         assert!(catalogue.unreadable.is_empty(), "{story}");
-                        let sources: Vec<&str> = catalogue.backups.iter().map(|backup| &*backup.meta.source).collect();
+                        let sources: Vec<&str> =
+                            catalogue.backups.iter().map(|backup| &*backup.meta.source).collect();
                         // A reported success is a backup; a reported failure may be one only where the
                         // answer to the commit itself was lost for good.
                         match made {
@@ -276,7 +326,15 @@ fn every_call_may_fail_once_or_for_ever() {
                             assert!(restore(&clean, backup).await.unwrap() == *wanted, "{story}");
                         }
                         let after = content(10, 100);
-                        backup(&clean, 4, meta("after", 3, &after), &after, plain(Compression::None)).await.unwrap();
+                        backup(
+                            &clean,
+                            4,
+                            meta("after", 3, &after),
+                            &after,
+                            plain(Compression::None),
+                        )
+                        .await
+                        .unwrap();
                         if calls <= first {
                             break;
                         }
@@ -294,7 +352,9 @@ fn every_damaged_byte_is_found_and_never_restored() {
     let (runtime, sink, repo) = in_memory();
     runtime.block_on(async {
         let bytes = content(5, 12);
-        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Zstd(1))).await.unwrap();
+        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Zstd(1)))
+            .await
+            .unwrap();
         for object in sink.list("").await.unwrap() {
             let key = object.key;
             let whole = sink.get(&key, Span::Whole { limit: 1 << 20 }).await.unwrap();
@@ -334,7 +394,8 @@ fn segments_do_not_pass_for_one_another() {
     let (runtime, sink, repo) = in_memory();
     runtime.block_on(async {
         let bytes = content(5, 70_000);
-        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
+        let info =
+            backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
         let segments = sink.list("seg").await.unwrap();
         let (first, second) = (&segments[0].key, &segments[1].key);
         let read = async |key| sink.get(key, Span::Whole { limit: 1 << 30 }).await.unwrap();

@@ -1,6 +1,10 @@
 //! The checks that every sink must pass, run over each with the same words.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a suite of checks for tests fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a suite of checks for tests fails by panicking"
+)]
 
 use std::sync::Arc;
 

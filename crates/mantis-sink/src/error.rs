@@ -42,7 +42,12 @@ pub struct SinkError {
 
 impl SinkError {
     /// An error on one object.
-    pub fn new(kind: SinkErrorKind, doing: &'static str, object: impl ToString, store: impl ToString) -> Self {
+    pub fn new(
+        kind: SinkErrorKind,
+        doing: &'static str,
+        object: impl ToString,
+        store: impl ToString,
+    ) -> Self {
         Self { kind, doing, object: object.to_string(), store: store.to_string(), source: None }
     }
 
@@ -53,7 +58,12 @@ impl SinkError {
     }
 
     /// An error of the operating system.
-    pub fn io(doing: &'static str, object: impl ToString, store: impl ToString, source: io::Error) -> Self {
+    pub fn io(
+        doing: &'static str,
+        object: impl ToString,
+        store: impl ToString,
+        source: io::Error,
+    ) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::NotFound => SinkErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => SinkErrorKind::AlreadyExists,
@@ -101,7 +111,9 @@ impl SinkError {
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self.kind {
-            SinkErrorKind::NotFound => "check the repository's address, and that its disk is mounted",
+            SinkErrorKind::NotFound => {
+                "check the repository's address, and that its disk is mounted"
+            }
             SinkErrorKind::AlreadyExists => "someone else wrote it first; run the command again",
             SinkErrorKind::PermissionDenied => "give this user the right to read and write there",
             SinkErrorKind::NoSpace => "free some space, or use another place",

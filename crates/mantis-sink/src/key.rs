@@ -22,8 +22,13 @@ impl ObjectKey {
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = text.into();
         let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-".contains(&c);
-        let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(fits);
-        if text.len() <= MAX_LEN && text.split('/').all(part) { Ok(Self(text)) } else { Err(InvalidKey(text)) }
+        let part =
+            |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(fits);
+        if text.len() <= MAX_LEN && text.split('/').all(part) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidKey(text))
+        }
     }
 
     /// The text.
@@ -57,7 +62,10 @@ mod tests {
             assert!(ObjectKey::new(good).is_ok(), "{good}");
         }
         let long = "x".repeat(513);
-        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", ".tmp/x", "A", "a b", "a\\b", "\u{e4}", "a\0", &long] {
+        for bad in [
+            "", "/a", "a/", "a//b", "..", "a/../b", ".tmp/x", "A", "a b", "a\\b", "\u{e4}", "a\0",
+            &long,
+        ] {
             assert!(ObjectKey::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -43,7 +43,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above =
+        folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_folder(above)?;
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
@@ -111,7 +112,8 @@ impl LocalSink {
         let name = getrandom::u64().map_err(io::Error::other)?;
         let mut temporary = Temporary(None);
         let path_before = temporaries.join(format!("{name:016x}"));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path_before)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path_before)?;
         temporary.0 = Some(path_before.clone());
         write_pieces(&mut file, payload.pieces())?;
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
@@ -137,7 +139,9 @@ impl LocalSink {
         let (start, count) = match span {
             Span::Whole { limit } if len > limit => return wrong(limit),
             Span::Whole { .. } => (0, len),
-            Span::Part(range) if range.start > range.end || range.end > len => return wrong(range.end),
+            Span::Part(range) if range.start > range.end || range.end > len => {
+                return wrong(range.end);
+            }
             Span::Part(range) => (range.start, range.end - range.start),
         };
         if start > 0 {
@@ -200,7 +204,8 @@ impl LocalSink {
         let sink = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&sink)).await;
         done.map_err(|error| {
-            SinkError::new(SinkErrorKind::Other, "work on", "an object", self.root.display()).caused_by(error)
+            SinkError::new(SinkErrorKind::Other, "work on", "an object", self.root.display())
+                .caused_by(error)
         })
     }
 }

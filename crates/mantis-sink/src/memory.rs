@@ -32,10 +32,17 @@ impl MemorySink {
 }
 
 /// Cuts `bytes` to `span`.
-pub(crate) fn cut(key: &ObjectKey, bytes: &Bytes, span: Span, place: &str) -> Result<Bytes, SinkError> {
+pub(crate) fn cut(
+    key: &ObjectKey,
+    bytes: &Bytes,
+    span: Span,
+    place: &str,
+) -> Result<Bytes, SinkError> {
     let len = bytes.len() as u64;
     match span {
-        Span::Whole { limit } if len > limit => Err(SinkError::wrong_length(key, place, len, limit)),
+        Span::Whole { limit } if len > limit => {
+            Err(SinkError::wrong_length(key, place, len, limit))
+        }
         Span::Whole { .. } => Ok(bytes.clone()),
         Span::Part(range) if range.start <= range.end && range.end <= len => {
             Ok(bytes.slice(range.start as usize..range.end as usize))
@@ -77,9 +84,13 @@ impl Sink for MemorySink {
 
     async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
         let within = |key: &ObjectKey| {
-            folder.is_empty() || key.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+            folder.is_empty()
+                || key.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
         };
-        let info = |(key, bytes): (&ObjectKey, &Bytes)| ObjectInfo { key: key.clone(), len: bytes.len() as u64 };
+        let info = |(key, bytes): (&ObjectKey, &Bytes)| ObjectInfo {
+            key: key.clone(),
+            len: bytes.len() as u64,
+        };
         Ok(self.objects().iter().filter(|(key, _)| within(key)).map(info).collect())
     }
 

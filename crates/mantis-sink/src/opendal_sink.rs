@@ -49,7 +49,11 @@ impl OpendalSink {
         Ok(Self::new(operator, location, false))
     }
 
-    fn fail(&self, doing: &'static str, object: impl ToString) -> impl FnOnce(opendal::Error) -> SinkError {
+    fn fail(
+        &self,
+        doing: &'static str,
+        object: impl ToString,
+    ) -> impl FnOnce(opendal::Error) -> SinkError {
         let error = (doing, object.to_string(), self.location.clone());
         move |source| SinkError::new(kind(&source), error.0, error.1, error.2).caused_by(source)
     }

@@ -50,7 +50,9 @@ pub fn open_url(url: &str) -> Result<Arc<dyn Sink>, SinkError> {
     };
     match scheme {
         "file" => match decode_percent(rest) {
-            Some(path) if path.starts_with('/') => Ok(Arc::new(LocalSink::new(PathBuf::from(path)))),
+            Some(path) if path.starts_with('/') => {
+                Ok(Arc::new(LocalSink::new(PathBuf::from(path))))
+            }
             _ => {
                 let why = "a file URL is file:// and a path from the root: file:///srv/backups";
                 Err(refuse(SinkErrorKind::InvalidAddress, url, why.into()))
@@ -58,7 +60,9 @@ pub fn open_url(url: &str) -> Result<Arc<dyn Sink>, SinkError> {
         },
         "memory" => memory(),
         _ => {
-            let why = format!("there is no store for `{scheme}://` here; there are file:// and memory://");
+            let why = format!(
+                "there is no store for `{scheme}://` here; there are file:// and memory://"
+            );
             Err(refuse(SinkErrorKind::Unsupported, url, why))
         }
     }

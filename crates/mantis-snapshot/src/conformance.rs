@@ -2,13 +2,17 @@
 //!
 //! An engine's tests implement [`Subject`] for a database of theirs and call [`check_engine`].
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a suite of checks for tests fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 
 use mantis_page::{PageNo, PageSet};
 
-use crate::{
-    CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotToken,
-};
+use crate::{CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotToken};
 
 /// A database under test.
 pub trait Subject {
@@ -27,7 +31,11 @@ pub trait Subject {
     fn commit_of(&self, image: &[u8]) -> Result<u64, String>;
 }
 
-fn begin(coordinator: &Coordinator, subject: &dyn Subject, baseline: Option<SnapshotToken>) -> Snapshot {
+fn begin(
+    coordinator: &Coordinator,
+    subject: &dyn Subject,
+    baseline: Option<SnapshotToken>,
+) -> Snapshot {
     let began = coordinator.begin("subject", &*subject.engine(), baseline, &CancelFlag::new());
     began.expect("a snapshot of a healthy database")
 }
@@ -54,7 +62,6 @@ fn image(snapshot: &Snapshot, batch: u64) -> Vec<u8> {
 ///
 /// # Panics
 /// Where the engine breaks a promise.
-#[expect(clippy::expect_used, clippy::panic, reason = "a suite of checks for tests fails by panicking")]
 pub fn check_engine(subject: &mut dyn Subject) {
     let config = SnapshotConfig { max_concurrent: 4, ..SnapshotConfig::default() };
     let coordinator = Coordinator::new(config);
@@ -66,7 +73,6 @@ pub fn check_engine(subject: &mut dyn Subject) {
     assert_eq!(open, 0, "every snapshot was released");
 }
 
-#[expect(clippy::panic, reason = "a suite of checks for tests fails by panicking")]
 fn expect_commit(subject: &dyn Subject, image: &[u8], commit: u64) {
     match subject.commit_of(image) {
         Ok(found) => assert_eq!(found, commit, "the snapshot holds exactly the last commit"),
@@ -74,7 +80,10 @@ fn expect_commit(subject: &dyn Subject, image: &[u8], commit: u64) {
     }
 }
 
-fn a_snapshot_is_the_last_commit_and_stays_so(coordinator: &Coordinator, subject: &mut dyn Subject) {
+fn a_snapshot_is_the_last_commit_and_stays_so(
+    coordinator: &Coordinator,
+    subject: &mut dyn Subject,
+) {
     for round in 0..6u64 {
         let commit = subject.commit();
         let snapshot = begin(coordinator, subject, None);
@@ -122,7 +131,8 @@ fn changed_pages_are_never_missed(coordinator: &Coordinator, subject: &mut dyn S
                 .filter(|((old, new), _)| old != new)
                 .filter_map(|(_, index)| PageNo::from_index(index))
                 .collect();
-            let missed: Vec<PageNo> = differing.pages().filter(|page| !changed.contains(*page)).collect();
+            let missed: Vec<PageNo> =
+                differing.pages().filter(|page| !changed.contains(*page)).collect();
             assert!(missed.is_empty(), "changed but not reported: {missed:?}");
         }
         // Every other snapshot's backup fails: what it saw as changed must be seen again.

@@ -147,11 +147,11 @@ pub(crate) struct Slot {
 impl Slot {
     fn update(&self, state: SnapshotState, lsn: Option<Lsn>) {
         let mut table = self.coordinator.table();
-        if let Some(entry) = table.entries.iter_mut().find(|entry| entry.id == self.id) {
-            if !entry.state.is_final() {
-                entry.state = state;
-                entry.lsn = lsn.or(entry.lsn);
-            }
+        if let Some(entry) = table.entries.iter_mut().find(|entry| entry.id == self.id)
+            && !entry.state.is_final()
+        {
+            entry.state = state;
+            entry.lsn = lsn.or(entry.lsn);
         }
         let ended = table.entries.iter().filter(|entry| entry.state.is_final()).count();
         if ended > REMEMBERED {

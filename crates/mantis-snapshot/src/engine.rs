@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use mantis_page::{PageNo, PageSet};
 
-use crate::{
-    CancelFlag, ConsistencyPoint, Geometry, SnapshotError, SnapshotToken, SourceInfo,
-};
+use crate::{CancelFlag, ConsistencyPoint, Geometry, SnapshotError, SnapshotToken, SourceInfo};
 
 /// What is asked of an engine with a freeze.
 #[derive(Debug, Clone, Default)]

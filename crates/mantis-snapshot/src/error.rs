@@ -101,12 +101,18 @@ impl SnapshotError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::TooMany { .. } => "wait for a running backup to end, or allow more at once".into(),
-            Self::TimedOut { .. } => "try again when the database is less busy, or allow more time".into(),
+            Self::TooMany { .. } => {
+                "wait for a running backup to end, or allow more at once".into()
+            }
+            Self::TimedOut { .. } => {
+                "try again when the database is less busy, or allow more time".into()
+            }
             Self::Lost { .. } => "run the backup again; nothing was stored".into(),
             Self::Unsupported { help, .. } => help.clone(),
             Self::Engine { help, .. } => return help.clone(),
-            Self::Read { .. } => "check the disk that holds the source, then run the backup again".into(),
+            Self::Read { .. } => {
+                "check the disk that holds the source, then run the backup again".into()
+            }
             Self::Cancelled => return None,
         })
     }

@@ -173,7 +173,10 @@ impl FrozenPages for FrozenMemory {
 
     fn changed(&self) -> Changed<'_> {
         let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
-        self.sealed.as_ref().and_then(|sealed| sealed.since(token)).map_or(Changed::Unknown, Changed::Pages)
+        self.sealed
+            .as_ref()
+            .and_then(|sealed| sealed.since(token))
+            .map_or(Changed::Unknown, Changed::Pages)
     }
 
     fn health(&self) -> Result<(), SnapshotError> {

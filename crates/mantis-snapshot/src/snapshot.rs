@@ -31,7 +31,10 @@ pub struct Snapshot {
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state();
-        f.debug_struct("Snapshot").field("source", &self.source).field("state", &state).finish_non_exhaustive()
+        f.debug_struct("Snapshot")
+            .field("source", &self.source)
+            .field("state", &state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,12 +43,12 @@ fn watch(frozen: &Frozen, slot: &Arc<Slot>, timeout: Duration) -> std::io::Resul
     let (home, wait) = channel::<()>();
     let (frozen, slot) = (Arc::downgrade(frozen), Arc::downgrade(slot));
     std::thread::Builder::new().name("snapshot-watchdog".into()).spawn(move || {
-        if wait.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-            if let (Some(frozen), Some(slot)) = (frozen.upgrade(), slot.upgrade()) {
-                slot.end(SnapshotState::Failed);
-                let released = frozen.write().unwrap_or_else(PoisonError::into_inner).take();
-                drop(released);
-            }
+        if wait.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)
+            && let (Some(frozen), Some(slot)) = (frozen.upgrade(), slot.upgrade())
+        {
+            slot.end(SnapshotState::Failed);
+            let released = frozen.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop(released);
         }
     })?;
     Ok(home)
@@ -61,8 +64,8 @@ impl Snapshot {
         let (point, geometry) = (frozen.point().clone(), frozen.geometry());
         let (frozen, slot) = (Arc::new(RwLock::new(Some(frozen))), Arc::new(slot));
         let watchdog = config.timeout.map(|timeout| watch(&frozen, &slot, timeout)).transpose();
-        let watchdog =
-            watchdog.map_err(|error| SnapshotError::engine("watch over the snapshot of", source, error))?;
+        let watchdog = watchdog
+            .map_err(|error| SnapshotError::engine("watch over the snapshot of", source, error))?;
         Ok(Self {
             source: source.to_owned(),
             point,
@@ -213,7 +216,8 @@ mod tests {
 
     #[test]
     fn one_too_many_is_refused_or_waits() {
-        let config = SnapshotConfig { max_concurrent: 1, when_full: WhenFull::Refuse, ..Default::default() };
+        let config =
+            SnapshotConfig { max_concurrent: 1, when_full: WhenFull::Refuse, ..Default::default() };
         let coordinator = Coordinator::new(config.clone());
         let held = begin(&coordinator, &engine()).unwrap();
         assert!(matches!(begin(&coordinator, &engine()), Err(SnapshotError::TooMany { limit: 1 })));
@@ -246,7 +250,8 @@ mod tests {
 
     #[test]
     fn every_end_shows_in_the_list_and_releases_the_engine() {
-        let coordinator = Coordinator::new(SnapshotConfig { max_concurrent: 9, ..Default::default() });
+        let coordinator =
+            Coordinator::new(SnapshotConfig { max_concurrent: 9, ..Default::default() });
         let engine = engine();
         begin(&coordinator, &engine).unwrap().finish(Outcome::Committed).unwrap();
         begin(&coordinator, &engine).unwrap().finish(Outcome::Aborted).unwrap();

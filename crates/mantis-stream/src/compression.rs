@@ -106,7 +106,9 @@ mod tests {
         for text in ["none", "lz4", "zstd:-7", "zstd:1", "zstd:22", "gzip:0", "gzip:9"] {
             assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
         }
-        for text in ["", "zip", "none:1", "lz4:3", "zstd:", "zstd:23", "gzip:-1", "gzip:10", "zstd:1:2"] {
+        for text in
+            ["", "zip", "none:1", "lz4:3", "zstd:", "zstd:23", "gzip:-1", "gzip:10", "zstd:1:2"]
+        {
             assert!(text.parse::<Compression>().is_err(), "{text}");
         }
     }

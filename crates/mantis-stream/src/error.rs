@@ -15,7 +15,9 @@ pub enum StreamError {
         need: usize,
     },
     /// The checksum does not match: the frame is damaged, or belongs elsewhere.
-    #[error("the frame's checksum is {found:08x}, not {expected:08x}: damaged, or out of its place")]
+    #[error(
+        "the frame's checksum is {found:08x}, not {expected:08x}: damaged, or out of its place"
+    )]
     Checksum {
         /// What the frame says.
         expected: u32,

@@ -99,7 +99,8 @@ pub fn encode_frame(
             let codec = codec.name();
             move |source| StreamError::Codec { codec, doing, source }
         };
-        let stored = codec.compress(chunk, compression.level()).map_err(fail("compress a chunk"))?;
+        let stored =
+            codec.compress(chunk, compression.level()).map_err(fail("compress a chunk"))?;
         if stored.len() < chunk.len() {
             if check && codec.decompress(&stored, chunk.len()).ok().as_deref() != Some(&chunk[..]) {
                 return Err(StreamError::SelfCheck);
@@ -215,7 +216,9 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_cut_is_found() {
         let chunk = Bytes::from(b"page page page page page page page page page page".to_vec());
-        for compression in [Compression::None, Compression::Lz4, Compression::Zstd(3), Compression::Gzip(6)] {
+        for compression in
+            [Compression::None, Compression::Lz4, Compression::Zstd(3), Compression::Gzip(6)]
+        {
             let whole = encode(&chunk, compression, b"here").to_bytes();
             for bit in 0..whole.len() * 8 {
                 let mut bytes = whole.clone();

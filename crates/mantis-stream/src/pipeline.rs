@@ -44,7 +44,10 @@ impl<T: Send + 'static> OrderedPipeline<T> {
     ///
     /// # Errors
     /// [`StreamError::Cancelled`], or [`StreamError::Worker`] where a piece panicked.
-    pub async fn push(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, StreamError> {
+    pub async fn push(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, StreamError> {
         let oldest = if self.running.len() >= self.width { self.next().await? } else { None };
         if self.cancel.is_cancelled() {
             return Err(StreamError::Cancelled);

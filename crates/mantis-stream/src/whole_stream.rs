@@ -15,11 +15,16 @@ use crate::Compression;
 pub type Stream<'a> = Box<dyn AsyncRead + Send + Unpin + 'a>;
 
 /// The compressed form of what `reader` gives, readable by the codec's usual tools.
-pub fn compress_reader<'a>(reader: impl AsyncBufRead + Send + Unpin + 'a, compression: Compression) -> Stream<'a> {
+pub fn compress_reader<'a>(
+    reader: impl AsyncBufRead + Send + Unpin + 'a,
+    compression: Compression,
+) -> Stream<'a> {
     match compression {
         Compression::None => Box::new(reader),
         Compression::Lz4 => Box::new(Lz4Encoder::new(reader)),
-        Compression::Zstd(level) => Box::new(ZstdEncoder::with_quality(reader, Level::Precise(level))),
+        Compression::Zstd(level) => {
+            Box::new(ZstdEncoder::with_quality(reader, Level::Precise(level)))
+        }
         Compression::Gzip(level) => {
             Box::new(GzipEncoder::with_quality(reader, Level::Precise(level as i32)))
         }
@@ -27,7 +32,10 @@ pub fn compress_reader<'a>(reader: impl AsyncBufRead + Send + Unpin + 'a, compre
 }
 
 /// Undoes [`compress_reader`].
-pub fn decompress_reader<'a>(reader: impl AsyncBufRead + Send + Unpin + 'a, compression: Compression) -> Stream<'a> {
+pub fn decompress_reader<'a>(
+    reader: impl AsyncBufRead + Send + Unpin + 'a,
+    compression: Compression,
+) -> Stream<'a> {
     match compression {
         Compression::None => Box::new(reader),
         Compression::Lz4 => Box::new(Lz4Decoder::new(reader)),

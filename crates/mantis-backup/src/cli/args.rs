@@ -14,8 +14,10 @@ use crate::parse_time;
 /// Hot backups of live databases: consistent while they are written, without making writers wait.
 #[derive(Debug, Parser)]
 #[command(name = "mantis", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Examples:\n  mantis init --repo /srv/backups\n  mantis backup app.db --repo /srv/backups\n  \
-    mantis restore latest --to restored.db --repo /srv/backups")]
+#[command(
+    after_help = "Examples:\n  mantis init --repo /srv/backups\n  mantis backup app.db --repo /srv/backups\n  \
+    mantis restore latest --to restored.db --repo /srv/backups"
+)]
 pub(crate) struct Cli {
     /// The repository: a path or URL (./backups, file:///srv/backups)
     #[arg(long, global = true, env = "MANTIS_REPO", value_name = "URL", hide_env_values = true)]
@@ -195,8 +197,10 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mantis restore latest --source app --to restored.db --check\n  \
-    mantis restore 3f9a --to app.db --force\n  mantis restore latest --at 2026-11-24T14:00:00Z --to then.db")]
+#[command(
+    after_help = "Examples:\n  mantis restore latest --source app --to restored.db --check\n  \
+    mantis restore 3f9a --to app.db --force\n  mantis restore latest --at 2026-11-24T14:00:00Z --to then.db"
+)]
 pub(crate) struct RestoreArgs {
     /// The backup: the start of its id, or latest
     #[arg(value_name = "ID")]

@@ -52,7 +52,10 @@ impl Context {
     /// The repository's address.
     pub(crate) fn url(&self) -> Result<&str, Error> {
         self.repo.as_deref().filter(|url| !url.is_empty()).ok_or_else(|| {
-            Error::usage("no repository was named", "name it with --repo or MANTIS_REPO, or make one with `mantis init`")
+            Error::usage(
+                "no repository was named",
+                "name it with --repo or MANTIS_REPO, or make one with `mantis init`",
+            )
         })
     }
 

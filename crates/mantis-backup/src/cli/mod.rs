@@ -83,7 +83,9 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Show { id } => commands::show::run(&context, id).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,
-            Command::Completions { .. } | Command::Man { .. } | Command::DemoWriter { .. } => Ok(Ending::Done),
+            Command::Completions { .. } | Command::Man { .. } | Command::DemoWriter { .. } => {
+                Ok(Ending::Done)
+            }
         }
     })
 }

@@ -12,7 +12,9 @@ use crate::{Error, format_time};
 pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("write to standard output", error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to standard output", error))
+        }
         _ => Ok(()),
     }
 }
@@ -76,7 +78,7 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -88,11 +90,18 @@ pub(crate) fn count(number: u64) -> String {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let right = |column: usize| {
         let cells = rows.iter().skip(1).filter_map(|row| row.get(column));
-        cells.clone().count() > 0 && cells.clone().all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || "-+\u{d7}".contains(c)))
+        cells.clone().count() > 0
+            && cells.clone().all(|cell| {
+                cell.starts_with(|c: char| c.is_ascii_digit() || "-+\u{d7}".contains(c))
+            })
     };
     let mut out = String::new();
     for row in rows {
@@ -128,6 +137,9 @@ mod tests {
     #[test]
     fn a_table_lines_up() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        assert_eq!(table(&[row(["name", "size"]), row(["a", "10"]), row(["bcdef", "9"])]), "name   size\na        10\nbcdef     9\n");
+        assert_eq!(
+            table(&[row(["name", "size"]), row(["a", "10"]), row(["bcdef", "9"])]),
+            "name   size\na        10\nbcdef     9\n"
+        );
     }
 }

@@ -30,7 +30,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         };
         Duration::try_from_secs_f64(number * seconds).ok()
     });
-    parsed.filter(|duration| !duration.is_zero()).ok_or_else(|| "a time is written as 250ms, 90s, 10m, 2h or 1d".into())
+    parsed
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "a time is written as 250ms, 90s, 10m, 2h or 1d".into())
 }
 
 /// `50MB/s`, `512KiB/s`; the `/s` may be left out.
@@ -48,7 +50,7 @@ pub(crate) fn size_rate(text: &str) -> Result<u64, String> {
             _ => return None,
         };
         let bytes = number * bytes;
-        (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+        (1.0..1e18).contains(&bytes).then_some(bytes as u64)
     });
     parsed.ok_or_else(|| "a rate is written as 50MB/s, 512KiB/s or 1GB/s".into())
 }

@@ -17,7 +17,11 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn show(context: &Context, prefix: &str, tracker: &Arc<ProgressTracker>) -> Option<Self> {
+    pub(crate) fn show(
+        context: &Context,
+        prefix: &str,
+        tracker: &Arc<ProgressTracker>,
+    ) -> Option<Self> {
         if !context.bars {
             return None;
         }

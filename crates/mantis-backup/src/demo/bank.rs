@@ -30,9 +30,9 @@ impl Numbers {
 
 /// One link of the checksum chain over all transactions.
 fn link(chain: i64, seq: i64, from: i64, to: i64, amount: i64) -> i64 {
-    [seq, from, to, amount].into_iter().fold(chain, |chain, part| {
-        (chain ^ part).wrapping_mul(0x0100_0000_01B3).rotate_left(23)
-    })
+    [seq, from, to, amount]
+        .into_iter()
+        .fold(chain, |chain, part| (chain ^ part).wrapping_mul(0x0100_0000_01B3).rotate_left(23))
 }
 
 /// Makes the database.
@@ -55,7 +55,8 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
         let mut insert = filling.prepare("insert into account values(?, ?, ?)").map_err(fail())?;
         let mut numbers = Numbers(42);
         for id in 0..ACCOUNTS {
-            let about: String = (0..120).map(|_| format!("{:x} ", numbers.below(1 << 24))).collect();
+            let about: String =
+                (0..120).map(|_| format!("{:x} ", numbers.below(1 << 24))).collect();
             insert.execute(params![id, OPENING_BALANCE, about]).map_err(fail())?;
         }
     }
@@ -72,20 +73,29 @@ pub(crate) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 /// One transaction: moves money between two accounts and writes it down.
-pub(crate) fn transfer(connection: &mut Connection, numbers: &mut Numbers) -> Result<(), rusqlite::Error> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+pub(crate) fn transfer(
+    connection: &mut Connection,
+    numbers: &mut Numbers,
+) -> Result<(), rusqlite::Error> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let (seq, chain): (i64, i64) = transaction
         .prepare_cached("select seq, chain from state")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (from, to, amount) = (numbers.below(ACCOUNTS), numbers.below(ACCOUNTS), numbers.below(100));
-    let mut update = transaction.prepare_cached("update account set balance = balance + ? where id = ?")?;
+    let mut update =
+        transaction.prepare_cached("update account set balance = balance + ? where id = ?")?;
     update.execute([-amount, from])?;
     update.execute([amount, to])?;
     drop(update);
     let seq = seq + 1;
-    transaction
-        .prepare_cached("insert into ledger values(?, ?, ?, ?, ?)")?
-        .execute(params![seq, from, to, amount, format!("transfer {seq} of {amount}")])?;
+    transaction.prepare_cached("insert into ledger values(?, ?, ?, ?, ?)")?.execute(params![
+        seq,
+        from,
+        to,
+        amount,
+        format!("transfer {seq} of {amount}")
+    ])?;
     transaction
         .prepare_cached("update state set seq = ?, chain = ?")?
         .execute([seq, link(chain, seq, from, to, amount)])?;
@@ -96,7 +106,8 @@ pub(crate) fn transfer(connection: &mut Connection, numbers: &mut Numbers) -> Re
 pub(crate) fn last_transaction(path: &Path) -> Result<u64, Error> {
     let fail = || failed("read the demo's database");
     let connection = open(path).map_err(fail())?;
-    let seq: i64 = connection.query_row("select seq from state", [], |row| row.get(0)).map_err(fail())?;
+    let seq: i64 =
+        connection.query_row("select seq from state", [], |row| row.get(0)).map_err(fail())?;
     Ok(seq.unsigned_abs())
 }
 
@@ -109,12 +120,16 @@ pub(crate) fn prove(path: &Path) -> Result<u64, String> {
             return Ok(Err(format!("integrity check: {check}")));
         }
         let (seq, chain): (i64, i64) =
-            connection.query_row("select seq, chain from state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let money: i64 = connection.query_row("select sum(balance) from account", [], |row| row.get(0))?;
+            connection.query_row("select seq, chain from state", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let money: i64 =
+            connection.query_row("select sum(balance) from account", [], |row| row.get(0))?;
         if money != ACCOUNTS * OPENING_BALANCE {
             return Ok(Err(format!("{money} in all accounts, not {}", ACCOUNTS * OPENING_BALANCE)));
         }
-        let mut ledger = connection.prepare("select seq, debit, credit, amount from ledger order by seq")?;
+        let mut ledger =
+            connection.prepare("select seq, debit, credit, amount from ledger order by seq")?;
         let mut rows = ledger.query([])?;
         let (mut due, mut sum) = (0, 0);
         while let Some(row) = rows.next()? {

@@ -22,7 +22,8 @@ struct Writer {
 
 impl Writer {
     fn start(database: &Path) -> Result<Self, Error> {
-        let program = std::env::current_exe().map_err(|error| Error::io("find this program", error))?;
+        let program =
+            std::env::current_exe().map_err(|error| Error::io("find this program", error))?;
         let child = Command::new(program)
             .arg("demo-writer")
             .arg(database)
@@ -84,7 +85,8 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     say: &dyn Fn(&str) -> Result<(), Error>,
 ) -> Result<Figures, Error> {
-    std::fs::create_dir_all(folder).map_err(|error| Error::io(format!("make {}", folder.display()), error))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::io(format!("make {}", folder.display()), error))?;
     let database = folder.join("bank.db");
     if database.exists() {
         let message = format!("{} exists already", database.display());
@@ -92,10 +94,15 @@ pub(crate) async fn run(
     }
     bank::create(&database)?;
     let len = std::fs::metadata(&database).map_or(0, |metadata| metadata.len());
-    say(&format!("A bank of {} MiB in SQLite; a process of its own transfers money without a pause.", len >> 20))?;
+    say(&format!(
+        "A bank of {} MiB in SQLite; a process of its own transfers money without a pause.",
+        len >> 20
+    ))?;
     let repo = init_repository(&folder.join("repo").to_string_lossy()).await?;
-    let system =
-        BackupSystem::builder().source("bank", Source::detect(&database)?)?.repository(repo.clone()).build()?;
+    let system = BackupSystem::builder()
+        .source("bank", Source::detect(&database)?)?
+        .repository(repo.clone())
+        .build()?;
 
     let mut writer = Writer::start(&database)?;
     // Not measured: the file system and the caches settle.
@@ -141,7 +148,9 @@ pub(crate) async fn run(
     }
     let phase = |name| {
         let found = phases.iter().find(|phase| phase.name == name).map(Phase::of);
-        found.ok_or_else(|| Error::usage("the demo was too short for figures", "give it more --seconds"))
+        found.ok_or_else(|| {
+            Error::usage("the demo was too short for figures", "give it more --seconds")
+        })
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Figures { alone: phase("alone")?, hot: phase("hot")?, proofs, cores })
@@ -150,9 +159,13 @@ pub(crate) async fn run(
 fn judge(taken: &Taken, target: &Path, restore_time: Duration) -> Proof {
     let (transaction, fault) = match bank::prove(target) {
         Ok(seq) if (taken.after..=taken.before).contains(&seq) => (seq, None),
-        Ok(seq) => {
-            (seq, Some(format!("it is not of its time: {} to {} were committed then", taken.after, taken.before)))
-        }
+        Ok(seq) => (
+            seq,
+            Some(format!(
+                "it is not of its time: {} to {} were committed then",
+                taken.after, taken.before
+            )),
+        ),
         Err(fault) => (0, Some(fault)),
     };
     Proof {

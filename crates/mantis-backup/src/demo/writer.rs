@@ -35,7 +35,11 @@ impl Running {
         self.latencies.sort_unstable();
         let at = |share: f64| {
             let index = (self.latencies.len() as f64 * share) as usize;
-            self.latencies.get(index.min(self.latencies.len().saturating_sub(1))).copied().unwrap_or(0).into()
+            self.latencies
+                .get(index.min(self.latencies.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or(0)
+                .into()
         };
         PhaseReport {
             transactions: self.latencies.len() as u64,

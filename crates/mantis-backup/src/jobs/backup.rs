@@ -30,7 +30,10 @@ pub struct BackupJob {
 
 impl std::fmt::Debug for BackupJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BackupJob").field("name", &self.name).field("write", &self.write).finish_non_exhaustive()
+        f.debug_struct("BackupJob")
+            .field("name", &self.name)
+            .field("write", &self.write)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,7 +50,9 @@ pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
     let (timeout, name) = (job.timeout, job.name.clone());
     let on_drop = cancel.clone().drop_guard();
     let inner = cancel.clone();
-    let mut task = tokio::spawn(async move { run(BackupJob { write: WriteOptions { cancel: inner, ..job.write }, ..job }).await });
+    let mut task = tokio::spawn(async move {
+        run(BackupJob { write: WriteOptions { cancel: inner, ..job.write }, ..job }).await
+    });
     let timer = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -89,7 +94,8 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     let meta = describe(&job, &snapshot);
     let mut writer = match BackupWriter::new(session, meta, job.write.clone()) {
         Ok(writer) => writer,
-        Err((session, error)) => {
+        Err(failed) => {
+            let (session, error) = *failed;
             session.abandon().await;
             return Err(error.into());
         }
@@ -118,9 +124,11 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
 
 async fn take_snapshot(job: &BackupJob) -> Result<Snapshot, Error> {
     let flag = CancelFlag::new();
-    let (coordinator, engine, name) = (job.coordinator.clone(), Arc::clone(&job.engine), job.name.clone());
+    let (coordinator, engine, name) =
+        (job.coordinator.clone(), Arc::clone(&job.engine), job.name.clone());
     let asked = flag.clone();
-    let mut taking = tokio::task::spawn_blocking(move || coordinator.begin(&name, &*engine, None, &asked));
+    let mut taking =
+        tokio::task::spawn_blocking(move || coordinator.begin(&name, &*engine, None, &asked));
     let taken = tokio::select! {
         taken = &mut taking => taken,
         () = job.write.cancel.cancelled() => {
@@ -154,7 +162,11 @@ fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
     }
 }
 
-async fn write(snapshot: &Arc<Snapshot>, writer: &mut BackupWriter, job: &BackupJob) -> Result<(), Error> {
+async fn write(
+    snapshot: &Arc<Snapshot>,
+    writer: &mut BackupWriter,
+    job: &BackupJob,
+) -> Result<(), Error> {
     let mut runs = capture(Arc::clone(snapshot));
     loop {
         let run = tokio::select! {
@@ -184,10 +196,13 @@ async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<Vec<u8>>, Error> {
         };
         snapshot.finish(Outcome::Committed)
     });
-    let token = finished.await.map_err(|error| SnapshotError::engine("end the snapshot of", "the source", error))??;
+    let token = finished
+        .await
+        .map_err(|error| SnapshotError::engine("end the snapshot of", "the source", error))??;
     Ok(token.map(|token| token.0))
 }
 
 fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "host".into(), |name| name.trim().to_owned())
 }

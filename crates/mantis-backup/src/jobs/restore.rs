@@ -51,8 +51,10 @@ pub struct Restored {
 pub async fn restore(job: RestoreJob) -> Result<Restored, Error> {
     let started = Instant::now();
     let meta = &job.backup.meta;
-    let damaged = |what: String| RepoError::Damaged { object: format!("backup {}", job.backup.id), what };
-    let page_size = PageSize::new(meta.page_size.into()).map_err(|error| damaged(error.to_string()))?;
+    let damaged =
+        |what: String| RepoError::Damaged { object: format!("backup {}", job.backup.id), what };
+    let page_size =
+        PageSize::new(meta.page_size.into()).map_err(|error| damaged(error.to_string()))?;
     let geometry = Geometry { page_size, page_count: meta.page_count, byte_len: meta.byte_len };
     let manifest = job.repo.manifest(&job.backup).await?;
     refuse_open_target(&job)?;
@@ -74,7 +76,9 @@ pub async fn restore(job: RestoreJob) -> Result<Restored, Error> {
         let target = unshare(shared)?;
         Ok(Box::new(target).finish()?)
     });
-    finished.await.map_err(|error| SnapshotError::engine("end the restore to", job.target.display(), error))??;
+    finished.await.map_err(|error| {
+        SnapshotError::engine("end the restore to", job.target.display(), error)
+    })??;
     Ok(Restored {
         pages: summary.pages,
         bytes: meta.byte_len,
@@ -93,7 +97,12 @@ fn unshare(mut shared: Arc<RestoreFile>) -> Result<RestoreFile, Error> {
         }
         std::thread::yield_now();
     }
-    Err(SnapshotError::engine("end the restore to", shared.temporary().display(), "a thread still writes").into())
+    Err(SnapshotError::engine(
+        "end the restore to",
+        shared.temporary().display(),
+        "a thread still writes",
+    )
+    .into())
 }
 
 #[cfg(feature = "sqlite")]

@@ -43,13 +43,14 @@ impl StorageBackend for Overlay {
         if state.1.range(offset / BLOCK..=(offset + out.len() as u64) / BLOCK).next().is_none() {
             return self.file.read_exact_at(out, offset);
         }
-        for (at, byte_at) in (0..out.len()).zip(offset..).step_by(1) {
-            if at == 0 || byte_at % BLOCK == 0 {
-                let block = self.block(&state.1, byte_at / BLOCK)?;
-                let from = (byte_at % BLOCK) as usize;
-                let count = (block.len() - from).min(out.len() - at);
-                out[at..at + count].copy_from_slice(&block[from..from + count]);
-            }
+        let mut at = 0;
+        while at < out.len() {
+            let byte_at = offset + at as u64;
+            let block = self.block(&state.1, byte_at / BLOCK)?;
+            let from = (byte_at % BLOCK) as usize;
+            let count = (block.len() - from).min(out.len() - at);
+            out[at..at + count].copy_from_slice(&block[from..from + count]);
+            at += count;
         }
         Ok(())
     }
@@ -85,11 +86,13 @@ impl StorageBackend for Overlay {
 /// # Errors
 /// What redb finds.
 pub fn check_database(path: &Path) -> Result<(), SnapshotError> {
-    let fail = |error: mantis_snapshot::BoxError| SnapshotError::engine("check", path.display(), error);
+    let fail =
+        |error: mantis_snapshot::BoxError| SnapshotError::engine("check", path.display(), error);
     let file = File::open(path).map_err(|error| fail(error.into()))?;
     let len = file.metadata().map_err(|error| fail(error.into()))?.len();
     let overlay = Overlay { file, written: Mutex::new((len, BTreeMap::new())) };
-    let mut database = Builder::new().create_with_backend(overlay).map_err(|error| fail(error.into()))?;
+    let mut database =
+        Builder::new().create_with_backend(overlay).map_err(|error| fail(error.into()))?;
     match database.check_integrity() {
         Ok(true) => Ok(()),
         Ok(false) => Err(fail("redb had to repair it".into())),

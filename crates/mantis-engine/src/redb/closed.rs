@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mantis_page::{PageNo, PageSize};
 use mantis_snapshot::{
-    ConsistencyPoint, Engine, FreezeRequest, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
-    SourceInfo,
+    ConsistencyPoint, Engine, FreezeRequest, FrozenPages, Geometry, Outcome, SnapshotError,
+    SnapshotToken, SourceInfo,
 };
 use redb::{DatabaseError, ReadOnlyDatabase};
 
@@ -63,7 +63,8 @@ impl Engine for ClosedRedb {
             }
             Err(error) => return Err(SnapshotError::engine("open", self.path.display(), error)),
         };
-        let file = std::fs::File::open(&self.path).map_err(|error| os_error("open", &self.path, error))?;
+        let file =
+            std::fs::File::open(&self.path).map_err(|error| os_error("open", &self.path, error))?;
         let point = ConsistencyPoint {
             lsn: mantis_page::Lsn::new(0),
             timeline: [0; 16],

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use mantis_cow::Sealed;
 use mantis_page::{Lsn, PageNo, PageSize};
 use mantis_snapshot::{
-    Changed, ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, Outcome, SnapshotError,
-    SnapshotToken, SourceInfo,
+    Changed, ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, Outcome,
+    SnapshotError, SnapshotToken, SourceInfo,
 };
 use redb::Database;
 
@@ -37,7 +37,8 @@ impl RedbEngine {
     #[must_use]
     pub fn new(name: impl Into<String>, database: Arc<Database>, backend: SnapshotBackend) -> Self {
         use std::hash::{BuildHasher, Hasher};
-        let random = || std::collections::hash_map::RandomState::new().build_hasher().finish().to_le_bytes();
+        let random =
+            || std::collections::hash_map::RandomState::new().build_hasher().finish().to_le_bytes();
         let mut timeline = [0; 16];
         timeline[..8].copy_from_slice(&random());
         timeline[8..].copy_from_slice(&random());
@@ -61,7 +62,8 @@ impl RedbEngine {
 
     fn boundary_freeze(&self) -> Result<Freeze, SnapshotError> {
         let held = self.database.begin_write();
-        let held = held.map_err(|error| SnapshotError::engine("begin a transaction in", &self.name, error))?;
+        let held = held
+            .map_err(|error| SnapshotError::engine("begin a transaction in", &self.name, error))?;
         let frozen = self.backend.0.freeze();
         let _ = held.abort();
         frozen.map_err(|error| SnapshotError::engine("freeze", &self.name, error))
@@ -121,8 +123,10 @@ impl FrozenPages for FrozenRedb {
     }
 
     fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
-        let read = |source: mantis_snapshot::BoxError| {
-            SnapshotError::Read { object: self.name.clone(), first, source }
+        let read = |source: mantis_snapshot::BoxError| SnapshotError::Read {
+            object: self.name.clone(),
+            first,
+            source,
         };
         let offset = self.geometry.page_size.offset_of(first);
         let offset = offset.filter(|offset| *offset < self.geometry.byte_len);
@@ -134,17 +138,21 @@ impl FrozenPages for FrozenRedb {
         let (head, tail) = buf.split_at_mut(there);
         tail.fill(0);
         self.file.read_at(&*self.shared, offset, head).map_err(|error| read(error.into()))?;
-        if self.clean && first == PageNo::FIRST {
-            if let Some(flags) = head.get_mut(FLAGS_AT as usize) {
-                *flags &= !RECOVERY_REQUIRED;
-            }
+        if self.clean
+            && first == PageNo::FIRST
+            && let Some(flags) = head.get_mut(FLAGS_AT as usize)
+        {
+            *flags &= !RECOVERY_REQUIRED;
         }
         Ok(())
     }
 
     fn changed(&self) -> Changed<'_> {
         let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
-        self.sealed.as_ref().and_then(|sealed| sealed.since(token)).map_or(Changed::Unknown, Changed::Pages)
+        self.sealed
+            .as_ref()
+            .and_then(|sealed| sealed.since(token))
+            .map_or(Changed::Unknown, Changed::Pages)
     }
 
     fn health(&self) -> Result<(), SnapshotError> {

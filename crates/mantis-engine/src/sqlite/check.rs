@@ -13,7 +13,9 @@ use super::connection::{immutable_uri, sqlite_error};
 /// # Errors
 /// What SQLite finds.
 pub fn check_database(path: &Path) -> Result<(), SnapshotError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let found = Connection::open_with_flags(immutable_uri(path), flags)
         .and_then(|connection| {
             let mut statement = connection.prepare("PRAGMA integrity_check")?;
@@ -28,7 +30,10 @@ pub fn check_database(path: &Path) -> Result<(), SnapshotError> {
         doing: "check",
         object: path.display().to_string(),
         source: shown.into(),
-        help: Some("the backup is as it was taken: the source was damaged then; try an older backup".into()),
+        help: Some(
+            "the backup is as it was taken: the source was damaged then; try an older backup"
+                .into(),
+        ),
         retryable: false,
     })
 }

@@ -11,7 +11,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 
 /// An error of SQLite on a source, with what to do about it.
-pub(crate) fn sqlite_error(doing: &'static str, path: &Path, error: rusqlite::Error) -> SnapshotError {
+pub(crate) fn sqlite_error(
+    doing: &'static str,
+    path: &Path,
+    error: rusqlite::Error,
+) -> SnapshotError {
     let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
     let help = match code {
         Some((ErrorCode::CannotOpen, _) | (_, ffi::SQLITE_READONLY_CANTINIT)) => Some(
@@ -19,10 +23,12 @@ pub(crate) fn sqlite_error(doing: &'static str, path: &Path, error: rusqlite::Er
              in its folder, or, where nobody can write it, say --immutable",
         ),
         Some((ErrorCode::PermissionDenied, _)) => Some("run as a user who may read the database"),
-        Some((ErrorCode::NotADatabase, _)) => {
-            Some("it is encrypted or no SQLite database; back it up with file:PATH while nobody writes it")
+        Some((ErrorCode::NotADatabase, _)) => Some(
+            "it is encrypted or no SQLite database; back it up with file:PATH while nobody writes it",
+        ),
+        Some((ErrorCode::DatabaseCorrupt, _)) => {
+            Some("check the database with `PRAGMA integrity_check`")
         }
-        Some((ErrorCode::DatabaseCorrupt, _)) => Some("check the database with `PRAGMA integrity_check`"),
         Some((ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _)) => Some(
             "another process holds the database exclusively: back it up when that is done, or allow \
              more time",
@@ -59,7 +65,9 @@ pub(crate) fn immutable_uri(path: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
             byte => uri.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -89,12 +97,18 @@ pub(crate) fn begin_read(
             .and_then(|()| connection.query_row("PRAGMA schema_version", [], |_| Ok(())));
         let Err(error) = began else { return Ok(Began::Reading) };
         if !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK").map_err(|error| sqlite_error("roll back on", path, error))?;
+            connection
+                .execute_batch("ROLLBACK")
+                .map_err(|error| sqlite_error("roll back on", path, error))?;
         }
         let code = error.sqlite_error().copied();
         match code {
-            Some(ffi::Error { extended_code: ffi::SQLITE_READONLY_ROLLBACK, .. }) => return Ok(Began::HotJournal),
-            Some(ffi::Error { code: ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, .. }) => {}
+            Some(ffi::Error { extended_code: ffi::SQLITE_READONLY_ROLLBACK, .. }) => {
+                return Ok(Began::HotJournal);
+            }
+            Some(ffi::Error {
+                code: ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, ..
+            }) => {}
             _ => return Err(sqlite_error("begin to read", path, error)),
         }
         request.check("wait for the busy database", &path.display().to_string())?;

@@ -47,10 +47,10 @@ pub(crate) fn read_moment(connection: &Connection) -> Result<Option<WalMoment>, 
     for _ in 0..10_000 {
         let Some(bytes) = main.wal_index()? else { return Ok(None) };
         // Twice, so that the header and the checkpoint information beside it are of one time.
-        if let Some(moment) = WalMoment::read(&bytes) {
-            if main.wal_index()?.is_some_and(|again| WalMoment::read(&again) == Some(moment)) {
-                return Ok(Some(moment));
-            }
+        if let Some(moment) = WalMoment::read(&bytes)
+            && main.wal_index()?.is_some_and(|again| WalMoment::read(&again) == Some(moment))
+        {
+            return Ok(Some(moment));
         }
         std::thread::yield_now();
     }
@@ -79,7 +79,12 @@ impl FrozenWal {
         SnapshotError::Lost { object: self.path.display().to_string(), reason: reason.to_owned() }
     }
 
-    fn read(&self, connection: &Connection, first: PageNo, buf: &mut [u8]) -> Result<(), rusqlite::Error> {
+    fn read(
+        &self,
+        connection: &Connection,
+        first: PageNo,
+        buf: &mut [u8],
+    ) -> Result<(), rusqlite::Error> {
         let size = self.geometry.page_size;
         let offset = size.offset_of(first).unwrap_or(u64::MAX);
         Handle::main(connection)?.read_at(offset, buf)?;

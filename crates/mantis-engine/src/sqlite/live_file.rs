@@ -25,7 +25,10 @@ fn error(code: c_int, what: &str) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(what.to_owned()))
 }
 
-fn pointer(connection: &Connection, which: c_int) -> Result<*mut ffi::sqlite3_file, rusqlite::Error> {
+fn pointer(
+    connection: &Connection,
+    which: c_int,
+) -> Result<*mut ffi::sqlite3_file, rusqlite::Error> {
     let mut file: *mut ffi::sqlite3_file = null_mut();
     // SAFETY: the connection is open, the schema name ends in a zero, and for both file pointer
     // opcodes SQLite writes one pointer to the given place.
@@ -73,7 +76,8 @@ impl<'a> Handle<'a> {
         let mut offset = i64::try_from(offset).map_err(|_| missing())?;
         for piece in buf.chunks_mut(1 << 24) {
             // SAFETY: the file is open and `piece` has room for as many bytes as are asked for.
-            let code = unsafe { read(self.file, piece.as_mut_ptr().cast(), piece.len() as c_int, offset) };
+            let code =
+                unsafe { read(self.file, piece.as_mut_ptr().cast(), piece.len() as c_int, offset) };
             match code {
                 ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ => {}
                 code => return Err(error(code, "read the file")),
@@ -85,7 +89,8 @@ impl<'a> Handle<'a> {
 
     /// The length in bytes.
     pub(crate) fn len(&self) -> Result<u64, rusqlite::Error> {
-        let size = self.methods().xFileSize.ok_or_else(|| error(ffi::SQLITE_IOERR, "no such call"))?;
+        let size =
+            self.methods().xFileSize.ok_or_else(|| error(ffi::SQLITE_IOERR, "no such call"))?;
         let mut len: ffi::sqlite3_int64 = 0;
         // SAFETY: the file is open and `len` is a place for one number.
         match unsafe { size(self.file, &raw mut len) } {
@@ -122,7 +127,8 @@ impl<'a> Handle<'a> {
 
     /// Takes a shared lock on the database file, past the pager: for a connection that has none.
     pub(crate) fn lock_shared(&self) -> Result<(), rusqlite::Error> {
-        let lock = self.methods().xLock.ok_or_else(|| error(ffi::SQLITE_IOERR_LOCK, "no such call"))?;
+        let lock =
+            self.methods().xLock.ok_or_else(|| error(ffi::SQLITE_IOERR_LOCK, "no such call"))?;
         // SAFETY: the file is open; the lock is released by `unlock` before the pager is used again.
         match unsafe { lock(self.file, ffi::SQLITE_LOCK_SHARED) } {
             ffi::SQLITE_OK => Ok(()),
@@ -145,7 +151,12 @@ pub(crate) fn has_moved(connection: &Connection) -> Result<bool, rusqlite::Error
     // SAFETY: the connection is open and SQLite writes one int to the given place.
     let code = unsafe {
         let db = connection.handle();
-        ffi::sqlite3_file_control(db, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut moved).cast())
+        ffi::sqlite3_file_control(
+            db,
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_HAS_MOVED,
+            (&raw mut moved).cast(),
+        )
     };
     match code {
         ffi::SQLITE_OK => Ok(moved != 0),

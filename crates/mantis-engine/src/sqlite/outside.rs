@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use mantis_page::Lsn;
 use mantis_snapshot::{
-    ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError, SourceInfo,
+    ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
+    SourceInfo,
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -96,7 +97,10 @@ impl SqliteEngine {
     ///
     /// # Errors
     /// Where the path leads to no regular file.
-    pub fn with_options(path: impl Into<PathBuf>, options: SqliteOptions) -> Result<Self, SnapshotError> {
+    pub fn with_options(
+        path: impl Into<PathBuf>,
+        options: SqliteOptions,
+    ) -> Result<Self, SnapshotError> {
         let path = path.into();
         check(&path)?;
         Ok(Self { path, options })
@@ -156,16 +160,19 @@ impl SqliteEngine {
             (None, Some(header)) => header.page_size,
             (None, None) => return Err(self.not_a_database()),
         };
-        let map = match scan(&connection, &moment, page_size).map_err(self.fail("read the WAL of"))? {
-            Ok(map) => map,
-            Err(ScanFault::Restarted) => return Err(self.lost("its WAL was begun anew while it was read")),
-            Err(ScanFault::Damaged(what)) => {
-                return Err(self.unsupported(
-                    &format!("{what} of its WAL does not match"),
-                    "check the database with `PRAGMA integrity_check`",
-                ));
-            }
-        };
+        let map =
+            match scan(&connection, &moment, page_size).map_err(self.fail("read the WAL of"))? {
+                Ok(map) => map,
+                Err(ScanFault::Restarted) => {
+                    return Err(self.lost("its WAL was begun anew while it was read"));
+                }
+                Err(ScanFault::Damaged(what)) => {
+                    return Err(self.unsupported(
+                        &format!("{what} of its WAL does not match"),
+                        "check the database with `PRAGMA integrity_check`",
+                    ));
+                }
+            };
         let in_file = header.map_or(0, |header| header.pages(len));
         let page_count = match moment.page_count {
             0 => in_file,
@@ -200,9 +207,11 @@ impl SqliteEngine {
         let (header, len) = self.header(&connection)?;
         let page_size = header.map_or_else(Default::default, |header| header.page_size);
         let page_count = header.map_or(0, |header| header.pages(len));
-        let geometry = Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
+        let geometry =
+            Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
         let counter = header.map_or(0, |header| header.change_counter);
-        let way = if self.options.immutable { FreezeWay::Closed } else { FreezeWay::BlockingReadLock };
+        let way =
+            if self.options.immutable { FreezeWay::Closed } else { FreezeWay::BlockingReadLock };
         let mut point = ConsistencyPoint {
             lsn: Lsn::new(counter.into()),
             timeline: timeline(&self.path, [0; 2]),
@@ -238,7 +247,12 @@ impl SqliteEngine {
         Ok(self.copied(file, geometry, point))
     }
 
-    fn copied(&self, file: File, geometry: Geometry, point: ConsistencyPoint) -> Box<dyn FrozenPages> {
+    fn copied(
+        &self,
+        file: File,
+        geometry: Geometry,
+        point: ConsistencyPoint,
+    ) -> Box<dyn FrozenPages> {
         let object = self.path.display().to_string();
         Box::new(FrozenCopy { object, file, geometry, point, unchanged: None })
     }
@@ -260,7 +274,8 @@ impl SqliteEngine {
             None if len == 0 => (Default::default(), 0, 0),
             None => return Err(self.not_a_database()),
         };
-        let geometry = Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
+        let geometry =
+            Geometry { page_size, page_count, byte_len: page_count * u64::from(page_size.get()) };
         let point = ConsistencyPoint {
             lsn: Lsn::new(counter.into()),
             timeline: timeline(&self.path, [0; 2]),
@@ -321,7 +336,9 @@ impl Engine for SqliteEngine {
             Began::HotJournal => return self.freeze_hot(&connection, request),
         };
         let mode = connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
-        if mode.map_err(self.fail("ask for the journal mode of"))? == "wal" && !self.options.immutable {
+        if mode.map_err(self.fail("ask for the journal mode of"))? == "wal"
+            && !self.options.immutable
+        {
             self.freeze_wal(connection, tidy)
         } else {
             self.freeze_rollback(connection, request, &held)

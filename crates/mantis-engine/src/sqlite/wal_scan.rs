@@ -35,7 +35,8 @@ pub(crate) struct WalMap {
 fn add(sums: &mut [u32; 2], bytes: &[u8], big_endian: bool) {
     for pair in bytes.chunks_exact(8) {
         let word = |at: usize| {
-            let bytes = pair.get(at..at + 4).and_then(|word| word.try_into().ok()).unwrap_or([0; 4]);
+            let bytes =
+                pair.get(at..at + 4).and_then(|word| word.try_into().ok()).unwrap_or([0; 4]);
             if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
         };
         sums[0] = sums[0].wrapping_add(word(0)).wrapping_add(sums[1]);

@@ -19,7 +19,10 @@ use crate::{Error, Source, SourceOptions};
 
 pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, Error> {
     if args.name.is_some() && args.sources.len() > 1 {
-        return Err(Error::usage("one name cannot be given to several sources", "back them up one by one"));
+        return Err(Error::usage(
+            "one name cannot be given to several sources",
+            "back them up one by one",
+        ));
     }
     let repo = context.open().await?;
     let coordinator = Coordinator::new(SnapshotConfig {
@@ -126,7 +129,12 @@ fn describe(context: &Context, info: &BackupInfo) -> Result<(), Error> {
     ))
 }
 
-fn dry_run(context: &Context, coordinator: &Coordinator, engine: &dyn Engine, name: &str) -> Result<Value, Error> {
+fn dry_run(
+    context: &Context,
+    coordinator: &Coordinator,
+    engine: &dyn Engine,
+    name: &str,
+) -> Result<Value, Error> {
     let begin = || -> Result<Value, SnapshotError> {
         let snapshot = coordinator.begin(name, engine, None, &CancelFlag::new())?;
         let (point, geometry) = (snapshot.point().clone(), snapshot.geometry());
@@ -147,6 +155,10 @@ fn dry_run(context: &Context, coordinator: &Coordinator, engine: &dyn Engine, na
     };
     let plan = tokio::task::block_in_place(begin)?;
     let (pages, bytes) = (plan["pages"].as_u64().unwrap_or(0), plan["bytes"].as_u64().unwrap_or(0));
-    context.say(format!("would back up {name}: {} pages ({}), full; stored nothing", count(pages), size(bytes)))?;
+    context.say(format!(
+        "would back up {name}: {} pages ({}), full; stored nothing",
+        count(pages),
+        size(bytes)
+    ))?;
     Ok(plan)
 }

@@ -13,16 +13,23 @@ use crate::demo::{self, Figures, Phase, Proof};
 pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<Ending, Error> {
     let temporary = match &args.dir {
         Some(_) => None,
-        None => Some(tempfile::tempdir().map_err(|error| Error::io("make a temporary folder", error))?),
+        None => {
+            Some(tempfile::tempdir().map_err(|error| Error::io("make a temporary folder", error))?)
+        }
     };
     let kept: Option<PathBuf> = args.dir.clone();
-    let folder = temporary.as_ref().map(|folder| folder.path().to_owned()).or(args.dir).unwrap_or_default();
+    let folder =
+        temporary.as_ref().map(|folder| folder.path().to_owned()).or(args.dir).unwrap_or_default();
     let say = |line: &str| context.say(line);
-    let figures = demo::run(&folder, Duration::from_secs(args.seconds), &context.cancel, &say).await?;
+    let figures =
+        demo::run(&folder, Duration::from_secs(args.seconds), &context.cancel, &say).await?;
     context.result(&figures.to_json())?;
     show(context, &figures)?;
     if let Some(folder) = kept {
-        context.say(format!("\nKept in {}: bank.db, the repository repo, and the restored files.", folder.display()))?;
+        context.say(format!(
+            "\nKept in {}: bank.db, the repository repo, and the restored files.",
+            folder.display()
+        ))?;
     }
     Ok(if figures.all_proved() { Ending::Done } else { Ending::Failed })
 }
@@ -52,8 +59,17 @@ fn proof_row(proof: &Proof) -> Vec<String> {
 }
 
 fn show(context: &Context, figures: &Figures) -> Result<(), Error> {
-    let head = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>();
-    let mut rows = vec![head(&["BACKUP", "SIZE", "STORED", "TOOK", "AS OF TRANSACTION", "RESTORED IN", "PROOF"])];
+    let head =
+        |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>();
+    let mut rows = vec![head(&[
+        "BACKUP",
+        "SIZE",
+        "STORED",
+        "TOOK",
+        "AS OF TRANSACTION",
+        "RESTORED IN",
+        "PROOF",
+    ])];
     rows.extend(figures.proofs.iter().map(proof_row));
     context.say(format!("\n{}", table(&rows)))?;
     let proved = figures.proofs.iter().filter(|proof| proof.fault.is_none()).count();
@@ -70,5 +86,9 @@ fn show(context: &Context, figures: &Figures) -> Result<(), Error> {
     ];
     context.say(table(&rows).trim_end())?;
     let ratio = figures.hot.per_second / figures.alone.per_second.max(1.0);
-    context.say(format!("\nThe writer kept {:.0}% of its speed on {} cores while backups ran without a pause.", ratio * 100.0, figures.cores))
+    context.say(format!(
+        "\nThe writer kept {:.0}% of its speed on {} cores while backups ran without a pause.",
+        ratio * 100.0,
+        figures.cores
+    ))
 }

@@ -33,7 +33,8 @@ pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<Ending, Err
     if backups.is_empty() {
         context.say("no backups")?;
     } else {
-        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "TAGS"].map(str::to_owned);
+        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "TAGS"]
+            .map(str::to_owned);
         let mut rows = vec![head.to_vec()];
         rows.extend(backups.into_iter().map(row));
         context.say(table(&rows).trim_end())?;

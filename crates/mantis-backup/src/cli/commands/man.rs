@@ -13,8 +13,11 @@ pub(crate) fn run(folder: Option<&Path>) -> Result<Ending, Error> {
     let command = Cli::command();
     match folder {
         Some(folder) => {
-            let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
-            written.map_err(|error| Error::io(format!("write manual pages to {}", folder.display()), error))?;
+            let written = std::fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(command, folder));
+            written.map_err(|error| {
+                Error::io(format!("write manual pages to {}", folder.display()), error)
+            })?;
         }
         None => {
             let mut page = Vec::new();

@@ -16,12 +16,23 @@ use crate::{Error, format_time};
 pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
     let catalogue = repo.catalogue().await?;
-    let selector = Selector { id: Some(args.id), source: args.source, at: args.at, ..Selector::default() };
+    let selector =
+        Selector { id: Some(args.id), source: args.source, at: args.at, ..Selector::default() };
     let backup = catalogue.find(&selector)?.clone();
-    let options = RestoreOptions { jobs: args.jobs, cancel: context.cancel.clone(), ..RestoreOptions::default() };
+    let options = RestoreOptions {
+        jobs: args.jobs,
+        cancel: context.cancel.clone(),
+        ..RestoreOptions::default()
+    };
     let bar = Bar::show(context, "restore", &options.progress);
-    let job =
-        RestoreJob { repo, backup: backup.clone(), target: args.to, replace: args.force, check: args.check, options };
+    let job = RestoreJob {
+        repo,
+        backup: backup.clone(),
+        target: args.to,
+        replace: args.force,
+        check: args.check,
+        options,
+    };
     let restored = restore(job).await?;
     drop(bar);
     context.result(&json!({

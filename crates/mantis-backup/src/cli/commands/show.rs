@@ -28,12 +28,30 @@ pub(crate) async fn run(context: &Context, id: String) -> Result<Ending, Error> 
     let lines = [
         ("id", info.id.to_string()),
         ("source", format!("{} ({} {})", meta.source, meta.engine, meta.object)),
-        ("taken", format!("{} in {}", format_time(meta.created_at), time(Duration::from_millis(info.duration_ms)))),
+        (
+            "taken",
+            format!(
+                "{} in {}",
+                format_time(meta.created_at),
+                time(Duration::from_millis(info.duration_ms))
+            ),
+        ),
         ("held by", meta.way.clone()),
         ("LSN", mantis_page::Lsn::new(meta.lsn).to_string()),
-        ("pages", format!("{} of {} bytes, {} of them zeros", count(meta.page_count), meta.page_size, count(info.pages_zero))),
+        (
+            "pages",
+            format!(
+                "{} of {} bytes, {} of them zeros",
+                count(meta.page_count),
+                meta.page_size,
+                count(info.pages_zero)
+            ),
+        ),
         ("size", size(meta.byte_len)),
-        ("stored", format!("{} in {} segments, {}", size(info.bytes_stored), segments, info.compression)),
+        (
+            "stored",
+            format!("{} in {} segments, {}", size(info.bytes_stored), segments, info.compression),
+        ),
         ("fingerprint", info.fingerprint.to_string()),
         ("tags", tags.join(" ")),
     ];

@@ -12,14 +12,16 @@ use crate::cli::progress::Bar;
 
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
-    let options = VerifyOptions { jobs: args.jobs, cancel: context.cancel.clone(), ..VerifyOptions::default() };
+    let options = VerifyOptions {
+        jobs: args.jobs,
+        cancel: context.cancel.clone(),
+        ..VerifyOptions::default()
+    };
     let bar = Bar::show(context, "verify", &options.progress);
     let report = repo.verify(&args.ids, &options).await?;
     drop(bar);
     let ids = |ids: &[BackupId]| ids.iter().map(ToString::to_string).collect::<Vec<String>>();
-    let entry = |damage: &mantis_repo::Damage| {
-        json!({ "object": damage.object, "problem": damage.what, "backups": ids(&damage.backups) })
-    };
+    let entry = |damage: &mantis_repo::Damage| json!({ "object": damage.object, "problem": damage.what, "backups": ids(&damage.backups) });
     let damaged: Vec<serde_json::Value> = report.damaged.iter().map(entry).collect();
     context.result(&json!({
         "checked": report.checked.len(),
@@ -32,7 +34,12 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, E
         let touched: Vec<String> = damage.backups.iter().map(BackupId::short).collect();
         eprintln!("damaged: {}: {} (backups: {})", damage.object, damage.what, touched.join(" "));
     }
-    let proved = format!("{} backups, {} segments, {} read", report.checked.len(), report.segments, size(report.bytes));
+    let proved = format!(
+        "{} backups, {} segments, {} read",
+        report.checked.len(),
+        report.segments,
+        size(report.bytes)
+    );
     if report.damaged.is_empty() {
         context.say(format!("verified {proved}: all whole"))?;
         return Ok(Ending::Done);

@@ -1,0 +1,153 @@
+//! What scripts rely on: flags, JSON fields, exit codes, error and help lines.
+
+use std::process::Command;
+
+use mantis_tests::{World, make_bank, mantis};
+use serde_json::Value;
+
+fn keys<'a>(value: &'a Value, wanted: &[&str]) -> &'a Value {
+    for key in wanted {
+        assert!(value.get(key).is_some(), "{key} is missing in {value}");
+    }
+    value
+}
+
+const BACKUP: &[&str] = &[
+    "id",
+    "source",
+    "engine",
+    "lsn",
+    "kind",
+    "parent",
+    "pages",
+    "pages_changed",
+    "bytes_read",
+    "bytes_stored",
+    "created_at",
+    "duration_ms",
+    "tags",
+];
+
+#[test]
+fn every_result_has_its_fields() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    make_bank(&world.path("other.db"), "delete", 1024);
+    let backup = world.ok(&[
+        "backup",
+        "bank.db",
+        "--name",
+        "orders",
+        "--tag",
+        "type=manual",
+        "--verify",
+        "--full",
+    ]);
+    keys(&backup, BACKUP);
+    assert_eq!((&backup["source"], &backup["tags"]["type"]), (&"orders".into(), &"manual".into()));
+    assert_eq!((&backup["kind"], &backup["parent"]), (&"full".into(), &Value::Null));
+    let both = world.ok(&[
+        "backup",
+        "bank.db",
+        "sqlite:other.db",
+        "--jobs",
+        "1",
+        "--limit-rate",
+        "900MB/s",
+    ]);
+    assert_eq!(both.as_array().unwrap().len(), 2);
+    let list = world.ok(&["list"]);
+    assert_eq!(list.as_array().unwrap().len(), 3);
+    list.as_array().unwrap().iter().for_each(|backup| assert!(!keys(backup, BACKUP).is_null()));
+    assert_eq!(list[0]["id"], backup["id"], "newest last");
+    assert_eq!(world.ok(&["list", "--source", "other"]).as_array().unwrap().len(), 1);
+    assert_eq!(world.ok(&["list", "--tag", "type=manual"]).as_array().unwrap().len(), 1);
+    assert_eq!(world.ok(&["list", "--at", "2001-01-01T00:00:00Z"]), Value::Array(vec![]));
+    keys(&world.ok(&["show", backup["id"].as_str().unwrap()]), BACKUP);
+    let restored = world.ok(&["restore", "latest", "--source", "orders", "--to", "r.db"]);
+    keys(&restored, &["id", "path", "pages", "bytes", "duration_ms"]);
+    assert_eq!(restored["id"], backup["id"]);
+    let verified = world.ok(&["verify"]);
+    assert_eq!((&verified["checked"], &verified["damaged"]), (&3.into(), &Value::Array(vec![])));
+    assert_eq!(world.ok(&["verify", "latest"])["checked"], 1);
+    let plan = world.ok(&["backup", "bank.db", "--dry-run"]);
+    assert_eq!(plan["dry_run"], true);
+    assert_eq!(world.ok(&["list"]).as_array().unwrap().len(), 3, "a dry run stores nothing");
+}
+
+#[test]
+fn restore_takes_the_backup_of_a_moment() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    let first = world.ok(&["backup", "bank.db"]);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let second = world.ok(&["backup", "bank.db"]);
+    let at = first["created_at"].as_str().unwrap();
+    assert_eq!(world.ok(&["restore", "latest", "--at", at, "--to", "a.db"])["id"], first["id"]);
+    assert_eq!(world.ok(&["restore", "latest", "--to", "b.db"])["id"], second["id"]);
+    let early = ["restore", "latest", "--at", "2001-01-01T00:00:00Z", "--to", "c.db"];
+    assert!(world.fails(&early, 1).contains("help: "));
+}
+
+#[test]
+fn exit_codes_and_help_lines_are_as_promised() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    let list = |arguments: &[&str]| {
+        Command::new(mantis()).args(arguments).env_remove("MANTIS_REPO").output().unwrap()
+    };
+    assert_eq!(list(&["list"]).status.code(), Some(2), "no repository named");
+    assert_eq!(list(&["list", "--nonsense"]).status.code(), Some(2));
+    assert_eq!(list(&["backup"]).status.code(), Some(2));
+    let nowhere = world.path("nowhere");
+    assert_eq!(list(&["list", "--repo", nowhere.to_str().unwrap()]).status.code(), Some(10));
+    assert!(world.fails(&["backup", "none.db"], 1).contains("help: "));
+    assert!(world.fails(&["init"], 1).contains("already"));
+    assert!(world.fails(&["restore", "abcdef", "--to", "r.db"], 1).contains("help: "));
+    assert!(world.fails(&["restore", "latest", "--to", "r.db"], 1).contains("no backup"));
+    world.ok(&["backup", "bank.db"]);
+    std::fs::write(world.path("there"), "precious").unwrap();
+    assert!(world.fails(&["restore", "latest", "--to", "there"], 1).contains("--force"));
+    assert_eq!(std::fs::read(world.path("there")).unwrap(), b"precious");
+    world.ok(&["restore", "latest", "--to", "there", "--force"]);
+    let in_part = world.run(&["backup", "bank.db", "none.db"]);
+    assert_eq!(in_part.status.code(), Some(3));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&in_part.stdout).unwrap().as_array().unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn a_password_is_not_taken_and_ignored() {
+    let world = World::new();
+    let mut init = world.command(&["init", "--repo", "secret"]);
+    let output = init.env("MANTIS_PASSWORD", "hunter2").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!world.path("secret").exists());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+}
+
+#[test]
+fn completions_and_manual_pages_come_out() {
+    let world = World::new();
+    let out = |arguments: &[&str]| Command::new(mantis()).args(arguments).output().unwrap().stdout;
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(String::from_utf8(out(&["completions", shell])).unwrap().contains("restore"));
+    }
+    assert!(String::from_utf8(out(&["man"])).unwrap().contains(".TH mantis"));
+    let folder = world.path("man");
+    out(&["man", "--dir", folder.to_str().unwrap()]);
+    assert!(folder.join("mantis-backup.1").exists());
+    let help = String::from_utf8(out(&["--help"])).unwrap();
+    assert!(help.contains("demo") && !help.contains("demo-writer"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let world = World::new();
+    let script = format!("{} man | head -1", mantis().display());
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(world);
+}

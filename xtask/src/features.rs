@@ -1,0 +1,23 @@
+//! Every crate with each of its features alone, with none, and the umbrella with all.
+
+use crate::command::{Done, cargo};
+
+/// Crates with features, and the features.
+const FEATURES: &[(&str, &[&str])] = &[
+    ("mantis-engine", &["sqlite", "redb", "file"]),
+    ("mantis-stream", &["streams"]),
+    ("mantis-sink", &["opendal", "testing"]),
+    ("mantis-backup", &["sqlite", "redb", "file", "opendal", "cli", "full"]),
+];
+
+/// `cargo xtask features`
+pub(crate) fn run() -> Done {
+    for (package, features) in FEATURES {
+        let base = ["check", "--quiet", "--locked", "-p", package, "--no-default-features"];
+        cargo(&base)?;
+        for feature in *features {
+            cargo(&[&base[..], &["--features", feature]].concat())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Every test, and what it needs installed.
+
+use crate::command::{self, Done, cargo, exists, program};
+
+/// Foreign writers of the end-to-end tests: Python's sqlite3 module and the sqlite3 shell.
+fn install_writers() -> Done {
+    let missing: Vec<&str> =
+        ["python3", "sqlite3"].into_iter().filter(|name| !exists(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lacking =
+        format!("the tests need {}: install it with your package manager", missing.join(" and "));
+    if !exists("apt-get") {
+        return Err(lacking);
+    }
+    command::run(&mut program("apt-get", &["update", "-qq"])).map_err(|_| lacking.clone())?;
+    command::run(
+        program("apt-get", &["install", "-y", "-qq", "python3", "sqlite3"])
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .map_err(|_| lacking)
+}
+
+/// `cargo xtask test`
+pub(crate) fn run() -> Done {
+    loom()?;
+    install_writers()?;
+    // The end-to-end tests drive the command as people do: it must be built, and be this source's.
+    cargo(&["build", "--locked", "-p", "mantis-backup", "--features", "full", "--bin", "mantis"])?;
+    cargo(&["test", "--locked", "--workspace", "--all-features"])
+}
+
+/// `cargo xtask loom`
+pub(crate) fn loom() -> Done {
+    let arguments = [
+        "test",
+        "--locked",
+        "-p",
+        "mantis-cow",
+        "--test",
+        "loom",
+        "--release",
+        "--target-dir",
+        "target/loom",
+    ];
+    command::run(
+        program("cargo", &arguments)
+            .env("RUSTFLAGS", "--cfg loom")
+            .env("LOOM_MAX_PREEMPTIONS", "3"),
+    )
+}
