@@ -57,7 +57,7 @@ fn a_killed_backup_harms_no_other() {
     big_bank(&world.path("bank.db"));
     world.ok(&["backup", "bank.db"]);
     for wait in [200, 700, 1200, 1700] {
-        let slow = ["backup", "bank.db", "--limit-rate", "20MB/s", "--compression", "none"];
+        let slow = ["backup", "bank.db", "--limit-rate", "8MB/s", "--compression", "none"];
         let mut child =
             world.command(&slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait));

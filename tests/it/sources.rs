@@ -38,10 +38,22 @@ fn a_truncated_database_is_not_passed_off_as_whole() {
     make_bank(&world.path("bank.db"), "delete", 4096);
     let file = std::fs::OpenOptions::new().write(true).open(world.path("bank.db")).unwrap();
     file.set_len(6000).unwrap();
+    assert!(world.fails(&["backup", "bank.db"], 1).contains("integrity_check"));
+    assert!(world.ok(&["list"]).as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_damaged_database_fails_its_check_at_the_restore() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "delete", 1024);
+    let mut bytes = std::fs::read(world.path("bank.db")).unwrap();
+    bytes[1024 * 5..1024 * 9].fill(0xA5);
+    std::fs::write(world.path("bank.db"), bytes).unwrap();
     world.ok(&["backup", "bank.db"]);
     let errors = world.fails(&["restore", "latest", "--to", "r.db", "--check"], 1);
     assert!(errors.contains("help: "), "{errors}");
     assert!(!world.path("r.db").exists(), "a restore that failed its check shows nothing");
+    world.ok(&["restore", "latest", "--to", "r.db"]);
 }
 
 #[test]

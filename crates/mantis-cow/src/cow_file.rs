@@ -8,7 +8,7 @@ use mantis_page::{PageNo, PageRange, PageSize};
 use crate::{CowError, CowLimits, DirtyPages, Epoch, EpochTable, Image, Shelf, ShelfStats};
 
 /// The file as it is now.
-pub trait LiveFile: Send + Sync {
+pub trait LiveFile {
     /// Fills `buf` with the bytes at `offset`; bytes past the end of the file read as zeros.
     ///
     /// # Errors

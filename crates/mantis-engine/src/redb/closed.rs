@@ -61,7 +61,15 @@ impl Engine for ClosedRedb {
                     "open and close it once with its application, which repairs it",
                 ));
             }
-            Err(error) => return Err(SnapshotError::engine("open", self.path.display(), error)),
+            Err(error) => {
+                return Err(SnapshotError::Engine {
+                    doing: "open",
+                    object: self.path.display().to_string(),
+                    source: error.into(),
+                    help: Some("if it is no redb database, say which engine's it is".into()),
+                    retryable: false,
+                });
+            }
         };
         let file =
             std::fs::File::open(&self.path).map_err(|error| os_error("open", &self.path, error))?;

@@ -75,6 +75,30 @@ pub(crate) fn immutable_uri(path: &Path) -> String {
     uri
 }
 
+/// Whether an error says that someone else holds a lock.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Asks until the database is not busy, or time is up.
+pub(crate) fn patiently<T>(
+    path: &Path,
+    request: &FreezeRequest,
+    mut ask: impl FnMut() -> Result<T, rusqlite::Error>,
+) -> Result<T, SnapshotError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if is_busy(&error) => {}
+            Err(error) => return Err(sqlite_error("read", path, error)),
+        }
+        request.check("wait for the busy database", &path.display().to_string())?;
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(FIRST_PAUSE * 4);
+    }
+}
+
 /// What came of asking for a read transaction.
 pub(crate) enum Began {
     /// The moment is held.

@@ -3,6 +3,7 @@
 //! - [`SqliteEngine`]: from outside. Any database that other processes hold open; the source is never
 //!   modified. In WAL mode no writer waits; in rollback-journal mode writers cannot commit while the
 //!   pages are read, so they are read to a spool first (see [`JournalLock`]).
+//! - [`vfs`]: in process, for an application that embeds SQLite: checkpoints go on during a backup.
 //! - [`check_database`]: SQLite's own integrity check of a restored file.
 //!
 //! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
@@ -17,6 +18,7 @@ mod in_use;
 mod live_file;
 mod outside;
 mod rollback;
+pub mod vfs;
 mod wal_index;
 mod wal_scan;
 

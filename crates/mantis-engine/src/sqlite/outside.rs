@@ -300,7 +300,7 @@ impl SqliteEngine {
 }
 
 /// In WAL mode: which generation of the WAL, and which frame of it.
-fn wal_lsn(connection: &Connection, moment: &WalMoment) -> Result<Lsn, rusqlite::Error> {
+pub(crate) fn wal_lsn(connection: &Connection, moment: &WalMoment) -> Result<Lsn, rusqlite::Error> {
     let mut header = [0; WAL_HEADER_LEN];
     Handle::log(connection)?.read_at(0, &mut header)?;
     let generation = u32_at(&header, 12).unwrap_or(0);
@@ -308,7 +308,7 @@ fn wal_lsn(connection: &Connection, moment: &WalMoment) -> Result<Lsn, rusqlite:
 }
 
 /// Positions compare within one file and one life of its WAL.
-fn timeline(path: &Path, salts: [u32; 2]) -> [u8; 16] {
+pub(crate) fn timeline(path: &Path, salts: [u32; 2]) -> [u8; 16] {
     let identity = check(path).map(|metadata| crate::source_file::identity(&metadata));
     let (device, inode) = identity.unwrap_or_default();
     let mut timeline = [0; 16];
