@@ -21,10 +21,9 @@ fn shell(script: &str) -> Command {
 }
 
 /// Runs a way once; seconds and peak memory in MiB.
-fn measure(way: &Way) -> Result<(f64, u64), String> {
+fn measure(way: &Way, warm: &str) -> Result<(f64, u64), String> {
     output(&mut shell(&way.before))?;
-    // Free memory may go back to the host, and dirty pages of the last run be written in this one.
-    output(&mut shell("sync"))?;
+    output(&mut shell(warm))?;
     let timed = format!(
         "python3 -c 'import resource,subprocess,sys; code=subprocess.run([\"bash\",\"-ec\",sys.argv[1]], stdout=subprocess.DEVNULL).returncode; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)' {:?}",
         way.run
@@ -81,17 +80,8 @@ fn ways(work: &Path, mantis: &str) -> Vec<Way> {
     ]
 }
 
-/// A database of about the wanted size: words, numbers and random bytes, with an index.
-const FILL: &str = "import os,random,sqlite3,sys\n\
-r=random.Random(1); path,target=sys.argv[1],int(sys.argv[2])<<20\n\
-db=sqlite3.connect(path,isolation_level=None); db.execute('pragma journal_mode=wal'); db.execute('pragma synchronous=off')\n\
-db.execute('create table t(id integer primary key,k integer,doc text,raw blob)'); db.execute('create index t_k on t(k)')\n\
-words=[''.join(r.choices('etaoinshrdlucm',k=r.randint(2,10))) for _ in range(8000)]\n\
-while db.execute('pragma page_count').fetchone()[0]*4096<target:\n\
-    db.execute('begin')\n\
-    for _ in range(4000): db.execute('insert into t(k,doc,raw) values(?,?,?)',(r.getrandbits(32),' '.join(r.choices(words,k=40)),r.randbytes(120)))\n\
-    db.execute('commit')\n\
-db.execute('pragma wal_checkpoint(truncate)'); db.close()\n";
+/// Makes the database.
+const FILL: &str = include_str!("bench_fill.py");
 
 /// `cargo xtask bench [MIB] [ROUNDS]`
 pub(crate) fn run(arguments: &[String]) -> Done {
@@ -119,11 +109,15 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     let len = fs::metadata(&base).map_err(|error| error.to_string())?.len();
     let ways = ways(&work, &mantis);
+    // On a virtual machine free memory may go back to the host, and getting it again costs whoever asks
+    // first; and dirty pages of one run must not be written in the next. So each run begins with as much
+    // memory just freed as it is going to fill, and nothing dirty.
+    let warm = format!("cat {0}/base.db >{0}/warm; sync; rm {0}/warm; sync", work.display());
     let mut found: Vec<(Vec<f64>, u64)> = ways.iter().map(|_| (Vec::new(), 0)).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for (way, (times, peak)) in ways.iter().zip(&mut found) {
-            let (seconds, memory) = measure(way)?;
+            let (seconds, memory) = measure(way, &warm)?;
             times.push(seconds);
             *peak = memory.max(*peak);
         }

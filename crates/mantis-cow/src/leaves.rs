@@ -38,7 +38,12 @@ const fn path(index: u64) -> (usize, usize, usize) {
 
 impl Leaves {
     pub(crate) fn new() -> Self {
-        Self { root: node() }
+        let leaves = Self { root: node() };
+        // Loom does not see the order that `OnceLock` gives, and would take the making of a cell beside
+        // another thread's load of it for a race.
+        #[cfg(loom)]
+        leaves.cell(0);
+        leaves
     }
 
     /// The cell of a page, made where there is none; `None` at [`CAPACITY`] and beyond.
