@@ -121,3 +121,57 @@ fn a_database_that_is_open_is_not_replaced() {
     world.ok(&["restore", "latest", "--to", "bank.db", "--force"]);
     prove_bank(&world.path("bank.db"));
 }
+
+/// Runs as a user without rights, which root can be; others are without rights already.
+#[test]
+fn missing_rights_are_told_and_cured() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let folder = world.path("media");
+    std::fs::create_dir(&folder).unwrap();
+    make_bank(&folder.join("bank.db"), "wal", 4096);
+    std::fs::copy(folder.join("bank.db"), folder.join("secret.db")).unwrap();
+    std::fs::copy(mantis_tests::mantis(), world.path("mantis")).unwrap();
+    mode(world.folder.path(), 0o755);
+    mode(&world.path("mantis"), 0o755);
+    mode(&folder.join("bank.db"), 0o444);
+    mode(&folder.join("secret.db"), 0o000);
+    mode(&folder, 0o555);
+    let repo = world.path("nobodys");
+    std::fs::create_dir(&repo).unwrap();
+    mode(&repo, 0o777);
+    let as_nobody = |arguments: &[&str]| {
+        let program = world.path("mantis");
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let output = command
+            .args(arguments)
+            .env("MANTIS_REPO", repo.join("r"))
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(as_nobody(&["init"]).0, Some(0));
+    let (code, errors) = as_nobody(&["backup", "secret.db"]);
+    assert!(code == Some(1) && errors.contains("help: run as a user"), "{errors}");
+    let (code, errors) = as_nobody(&["backup", "bank.db"]);
+    assert!(code == Some(1) && errors.contains("--immutable"), "{errors}");
+    assert_eq!(as_nobody(&["backup", "bank.db", "--immutable"]).0, Some(0));
+    let (code, errors) = as_nobody(&["restore", "latest", "--to", "r.db"]);
+    assert!(code == Some(1) && errors.contains("help: "), "{errors}");
+    mode(&folder, 0o755);
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}

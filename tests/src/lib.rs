@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -118,13 +119,14 @@ impl World {
     }
 }
 
-/// A writer in another process; killed when dropped.
+/// A writer in another process, leader of a group of its own; the group is killed when this is dropped.
 #[derive(Debug)]
 pub struct Writer(Child);
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.0.wait();
     }
 }
@@ -177,7 +179,12 @@ pub fn make_bank(path: &Path, mode: &str, page_size: u32) {
 #[must_use]
 pub fn start_python(path: &Path, vacuum: bool) -> Writer {
     let mode = if vacuum { "vacuum" } else { "plain" };
-    let child = Command::new("python3").args(["-c", PYTHON_WRITER]).arg(path).arg(mode).spawn();
+    let child = Command::new("python3")
+        .args(["-c", PYTHON_WRITER])
+        .arg(path)
+        .arg(mode)
+        .process_group(0)
+        .spawn();
     let writer = Writer(child.unwrap());
     wait_until("the writer's first transactions", || seq_of(path) > 20);
     writer
@@ -195,6 +202,7 @@ pub fn start_shell(path: &Path) -> Writer {
         .arg(path)
         .stderr(Stdio::null())
         .stdout(Stdio::null())
+        .process_group(0)
         .spawn();
     let writer = Writer(child.unwrap());
     wait_until("the shell's first transactions", || seq_of(path) > 20);

@@ -110,9 +110,11 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let len = fs::metadata(&base).map_err(|error| error.to_string())?.len();
     let ways = ways(&work, &mantis);
     // On a virtual machine free memory may go back to the host, and getting it again costs whoever asks
-    // first; and dirty pages of one run must not be written in the next. So each run begins with as much
-    // memory just freed as it is going to fill, and nothing dirty.
-    let warm = format!("cat {0}/base.db >{0}/warm; sync; rm {0}/warm; sync", work.display());
+    // first; and dirty pages of one run must not be written in the next. So each run begins with three
+    // times as much memory just freed as it is going to fill, and nothing dirty.
+    let copies = format!("cat {0}/base.db >{0}/warm$i", work.display());
+    let warm =
+        format!("for i in 1 2 3; do {copies}; done; sync; rm {0}/warm*; sync", work.display());
     let mut found: Vec<(Vec<f64>, u64)> = ways.iter().map(|_| (Vec::new(), 0)).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);

@@ -7,7 +7,7 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("mantis-engine", &["sqlite", "redb", "file"]),
     ("mantis-stream", &["streams"]),
     ("mantis-sink", &["opendal", "testing"]),
-    ("mantis-backup", &["sqlite", "redb", "file", "opendal", "cli", "full"]),
+    ("mantis-backup", &["sqlite", "redb", "file", "opendal", "streams", "cli", "full"]),
 ];
 
 /// `cargo xtask features`

@@ -19,7 +19,7 @@
 //!     .source("orders", Source::detect("orders.db")?)?
 //!     .repository(open_repository("/srv/backups").await?)
 //!     .build()?;
-//! let backup = system.backup("orders").tag("type", "manual").run().await?;
+//! let backup = system.backup("orders").tag("type", "manual").await?;
 //! println!("{} pages as of {}", backup.meta.page_count, backup.meta.lsn);
 //! # Ok(()) }
 //! ```

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use mantis_repo::{BackupInfo, Repository, WriteOptions};
 use mantis_sink::open_url;
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
@@ -154,7 +155,7 @@ impl BackupSystem {
     }
 }
 
-/// A backup to be run.
+/// A backup to be run: await it, or call [`BackupRequest::run`].
 #[derive(Debug)]
 pub struct BackupRequest {
     system: BackupSystem,
@@ -212,5 +213,14 @@ impl BackupRequest {
             timeout: self.timeout,
         })
         .await
+    }
+}
+
+impl IntoFuture for BackupRequest {
+    type Output = Result<BackupInfo, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
     }
 }

@@ -3,13 +3,14 @@
 //! - [`sqlite`]: any SQLite file that other processes hold open, from outside; and in process through a
 //!   VFS, so that checkpoints go on during a backup of any length.
 //! - [`redb`]: live through a wrapping `StorageBackend`; a closed file by path.
-//! - [`file`]: raw page files that nobody writes.
+//! - [`mod@file`]: raw page files that nobody writes.
 //! - [`RestoreFile`]: where a restore goes: a temporary file beside the target, synced and renamed.
 //! - [`detect`]: which engine a file belongs to.
 
 mod detect;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
 mod frozen_copy;
 #[cfg(feature = "redb")]
 pub mod redb;

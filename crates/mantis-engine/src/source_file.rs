@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mantis_snapshot::SnapshotError;
 
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
 /// Which file it is, whatever its name: device and inode.
 pub(crate) type Identity = (u64, u64);
 
@@ -50,6 +53,7 @@ pub(crate) fn check(path: &Path) -> Result<fs::Metadata, SnapshotError> {
     Ok(metadata)
 }
 
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
 /// Which file a path leads to now.
 pub(crate) fn identity(metadata: &fs::Metadata) -> Identity {
     (metadata.dev(), metadata.ino())

@@ -20,11 +20,12 @@ use crate::{
     SegmentRef, Session,
 };
 
-/// Bytes of pages in one segment, before compression. Measured on local disk: larger ones save no
-/// time; a writer holds up to three in memory.
+/// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being
+/// filled, those on their way, and the batches in flight.
 const SEGMENT_LEN: u64 = 16 << 20;
-/// Segments on their way to the store at once.
-const UPLOADS: usize = 2;
+/// Segments on their way to the store at once. Measured on local disk, 1 GiB uncompressed: two take 1.05 s,
+/// four 0.86 s, as syncs of some overlap with the writes of others.
+const UPLOADS: usize = 4;
 
 /// How a backup is written.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ type Upload = JoinHandle<Result<SegmentRef, RepoError>>;
 
 /// Takes the pages of one backup, ascending and each once, and commits them.
 ///
-/// Bounded: at most the runs being encoded and three segments are in memory.
+/// Bounded: at most the runs being encoded and six segments are in memory.
 #[derive(Debug)]
 pub struct BackupWriter {
     session: Session,

@@ -152,6 +152,9 @@ pub(crate) struct BackupArgs {
     /// Wait at most this long for a busy database
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     pub(crate) freeze_timeout: Duration,
+    /// Give way to other processes for the processor, or not
+    #[arg(long, value_name = "WHICH", default_value = "low")]
+    pub(crate) priority: Priority,
     /// For SQLite in rollback-journal mode
     #[arg(long, value_name = "HOW", default_value = "spool")]
     pub(crate) journal_lock: HowToLock,
@@ -161,6 +164,25 @@ pub(crate) struct BackupArgs {
     /// Where spooled pages go; the system's temporary folder without it
     #[arg(long, value_name = "FOLDER")]
     pub(crate) temp_folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Priority {
+    /// The database's own processes come first
+    Low,
+    /// As any other process
+    Normal,
+}
+
+impl Priority {
+    /// Has the calling thread give way from here on, if that is what is wanted. A system that refuses is no reason to fail.
+    pub(crate) fn apply(self) {
+        if self == Self::Low
+            && let Err(error) = rustix::process::nice(10)
+        {
+            tracing::debug!(%error, "the processor's priority stays as it is");
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::Error;
-use args::{Cli, Command};
+use args::{Cli, Command, Priority};
 use context::Context;
 pub(crate) use exit_code::Ending;
 
@@ -70,7 +70,15 @@ fn run(cli: Cli) -> Result<Ending, Error> {
         Command::DemoWriter { database } => return crate::demo::writer::run(database),
         _ => {}
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Priorities belong to threads: those that work give way; the main thread, which starts the demo's
+    // writer, does not.
+    let priority = match &cli.command {
+        Command::Backup(args) => args.priority,
+        Command::Demo(_) => Priority::Low,
+        _ => Priority::Normal,
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().on_thread_start(move || priority.apply()).build();
     let runtime = runtime.map_err(|error| Error::io("start the runtime", error))?;
     let context = Context::new(&cli);
     runtime.block_on(async {
