@@ -278,23 +278,45 @@ fn an_immutable_database_needs_no_lock_and_must_have_no_log() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// Frames in a WAL that the writer below lets no snapshot make longer.
+const LONG_WAL: i64 = 1000;
+
 /// A writer that checkpoints and begins its WAL anew all the time, beside snapshots one after another:
 /// the trap of a mark at which everything is in the file.
+///
+/// A snapshot keeps the WAL from being begun anew, and a longer WAL makes the next snapshot take longer:
+/// where the machine writes faster than it scans, the two would drive each other until the disk is full.
+/// So snapshots hold `turn` while they hold a mark, and a writer whose WAL got long takes it, for one
+/// checkpoint without any mark.
 #[test]
 fn snapshots_beside_a_restarting_wal_are_moments() {
     let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
     db.commit();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let turn = std::sync::Arc::new(std::sync::Mutex::new(()));
     let (path, stopped) = (db.path.clone(), std::sync::Arc::clone(&stop));
+    let writers_turn = std::sync::Arc::clone(&turn);
     let writer = std::thread::spawn(move || {
         let mut connection = open(&path);
+        connection.pragma_update(None, "synchronous", "off").unwrap();
+        let checkpoint = |connection: &Connection| {
+            connection
+                .query_row("pragma wal_checkpoint(passive)", [], |row| row.get::<_, i64>(1))
+                .unwrap()
+        };
         let mut seq = 1;
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             for _ in 0..5 {
                 seq += 1;
                 commit(&mut connection, seq);
             }
-            connection.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+            if checkpoint(&connection) > LONG_WAL {
+                let _alone = writers_turn.lock().unwrap();
+                checkpoint(&connection);
+                seq += 1;
+                commit(&mut connection, seq);
+                assert!(checkpoint(&connection) < LONG_WAL, "the WAL was begun anew");
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
         seq
@@ -302,10 +324,13 @@ fn snapshots_beside_a_restarting_wal_are_moments() {
     let mut last = 0;
     let check = db.folder.path().join("image.db");
     for _ in 0..200 {
-        let snapshot = begin(&db.path, SqliteOptions::default()).unwrap();
-        let bytes = image(&snapshot);
-        // Released before the check: a mark that is always held would let the WAL grow.
-        snapshot.finish(Outcome::Committed).unwrap();
+        let bytes = {
+            let _turn = turn.lock().unwrap();
+            let snapshot = begin(&db.path, SqliteOptions::default()).unwrap();
+            let bytes = image(&snapshot);
+            snapshot.finish(Outcome::Committed).unwrap();
+            bytes
+        };
         std::fs::write(&check, bytes).unwrap();
         let seq = commit_of(&check).unwrap();
         assert!(seq >= last, "time ran backwards");

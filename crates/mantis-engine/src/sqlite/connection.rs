@@ -18,7 +18,9 @@ pub(crate) fn sqlite_error(
 ) -> SnapshotError {
     let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
     let help = match code {
-        Some((ErrorCode::CannotOpen, _) | (_, ffi::SQLITE_READONLY_CANTINIT)) => Some(
+        // The folder, the -wal or the -shm file cannot be written: which one, SQLite tells differently
+        // from one version to the next.
+        Some((ErrorCode::CannotOpen | ErrorCode::ReadOnly, _)) => Some(
             "a WAL database needs its -wal and -shm files beside it: give this user the right to write \
              in its folder, or, where nobody can write it, say --immutable",
         ),
