@@ -119,16 +119,6 @@ fn exit_codes_and_help_lines_are_as_promised() {
 }
 
 #[test]
-fn a_password_is_not_taken_and_ignored() {
-    let world = World::new();
-    let mut init = world.command(&["init", "--repo", "secret"]);
-    let output = init.env("MANTIS_PASSWORD", "hunter2").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(!world.path("secret").exists());
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
-}
-
-#[test]
 fn completions_and_manual_pages_come_out() {
     let world = World::new();
     let out = |arguments: &[&str]| Command::new(mantis()).args(arguments).output().unwrap().stdout;

@@ -72,7 +72,8 @@ fn a_live_redb_is_backed_up_between_its_commits() {
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let last = runtime.block_on(async {
-        let repo = init_repository(folder.path().join("repo").to_str().unwrap()).await.unwrap();
+        let repo =
+            init_repository(folder.path().join("repo").to_str().unwrap(), None).await.unwrap();
         let engine = RedbEngine::new("live", database, backend);
         let system = BackupSystem::builder()
             .engine("live", engine)
@@ -109,7 +110,7 @@ fn an_unknown_name_and_a_missing_repository_are_errors() {
     runtime.block_on(async {
         assert!(matches!(BackupSystem::builder().build(), Err(Error::Usage { .. })));
         let system = BackupSystem::builder()
-            .repository(init_repository("memory://").await.unwrap())
+            .repository(init_repository("memory://", None).await.unwrap())
             .build()
             .unwrap();
         assert!(matches!(system.backup("none").run().await, Err(Error::Usage { .. })));
@@ -123,7 +124,8 @@ fn a_dropped_backup_cleans_up_after_itself() {
     std::fs::write(&image, vec![5; 60 << 20]).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let repo = init_repository(folder.path().join("repo").to_str().unwrap()).await.unwrap();
+        let repo =
+            init_repository(folder.path().join("repo").to_str().unwrap(), None).await.unwrap();
         let engine = mantis_backup::engine::file::FileEngine::open(&image).unwrap();
         let system = BackupSystem::builder()
             .engine("image", engine)

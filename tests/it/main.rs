@@ -4,7 +4,9 @@
 
 mod contract;
 mod damage;
+mod encrypted;
 mod leftovers;
 mod library;
 mod live;
+mod retention;
 mod sources;

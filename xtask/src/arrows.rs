@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mantis-stream", &[]),
     ("mantis-sink", &[]),
     ("mantis-repo", &["mantis-page", "mantis-sink", "mantis-stream"]),
+    ("mantis-retention", &[]),
     (
         "mantis-backup",
         &[
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mantis-engine",
             "mantis-page",
             "mantis-repo",
+            "mantis-retention",
             "mantis-sink",
             "mantis-snapshot",
             "mantis-stream",
@@ -37,7 +39,8 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("mantis-cow", &["tokio", "futures", "serde"]),
     ("mantis-snapshot", &["tokio", "futures"]),
     ("mantis-engine", &["tokio"]),
-    ("mantis-stream", &["mantis-page", "opendal"]),
+    ("mantis-stream", &["mantis-page", "opendal", "aws-lc-sys"]),
+    ("mantis-retention", &["tokio", "serde", "chrono"]),
     ("mantis-backup", &["reqwest", "hyper", "rustls", "opendal", "openssl-sys"]),
 ];
 

@@ -5,9 +5,13 @@ use crate::command::{Done, cargo};
 /// Crates with features, and the features.
 const FEATURES: &[(&str, &[&str])] = &[
     ("mantis-engine", &["sqlite", "redb", "file"]),
-    ("mantis-stream", &["streams"]),
+    ("mantis-stream", &["encryption", "streams"]),
     ("mantis-sink", &["opendal", "testing"]),
-    ("mantis-backup", &["sqlite", "redb", "file", "opendal", "streams", "cli", "full"]),
+    ("mantis-repo", &["encryption"]),
+    (
+        "mantis-backup",
+        &["sqlite", "redb", "file", "encryption", "opendal", "streams", "cli", "full"],
+    ),
 ];
 
 /// `cargo xtask features`

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mantis_page::{PageNo, PageRange, PageRun};
+use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use mantis_snapshot::{Snapshot, SnapshotError};
 use tokio::sync::mpsc;
 
@@ -12,26 +12,40 @@ use crate::buffers::Buffers;
 const BATCH_LEN: usize = 1 << 20;
 /// Batches read ahead of the pipeline.
 const READ_AHEAD: usize = 4;
+/// A run shorter than this gets memory of its own: a buffer for a whole batch would be wasted on it.
+const SHORT_LEN: usize = 64 << 10;
 
-/// Reads every page of a snapshot, ascending, on a thread that may block, ahead of whoever takes them.
-/// The thread ends when the receiver is dropped.
-pub(crate) fn capture(snapshot: Arc<Snapshot>) -> mpsc::Receiver<Result<PageRun, SnapshotError>> {
+/// Reads the pages of a snapshot, ascending, on a thread that may block, ahead of whoever takes them: all of
+/// them, or those of a set. The thread ends when the receiver is dropped.
+pub(crate) fn capture(
+    snapshot: Arc<Snapshot>,
+    wanted: Option<PageSet>,
+) -> mpsc::Receiver<Result<PageRun, SnapshotError>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     tokio::task::spawn_blocking(move || {
         let geometry = snapshot.geometry();
+        let all = PageRange::new(PageNo::FIRST, geometry.page_count);
+        let ranges: Box<dyn Iterator<Item = PageRange>> = match &wanted {
+            None => Box::new(all.into_iter()),
+            Some(wanted) => {
+                Box::new(wanted.ranges().filter_map(|range| within(range, geometry.page_count)))
+            }
+        };
         let size = geometry.page_size;
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
-        let all = PageRange::new(PageNo::FIRST, geometry.page_count);
-        for range in all.into_iter().flat_map(|all| all.split(per_batch as u64)) {
+        for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
             let len = range.len() as usize * size.bytes();
-            let run = buffers.filled(len, |buf| snapshot.read_pages(range.first(), buf)).and_then(
-                |bytes| {
+            let run = if len < SHORT_LEN {
+                snapshot.read_run(range)
+            } else {
+                let read = buffers.filled(len, |buf| snapshot.read_pages(range.first(), buf));
+                read.and_then(|bytes| {
                     PageRun::new(range.first(), size, bytes).map_err(|error| {
                         SnapshotError::engine("cut into pages a batch of", range.first(), error)
                     })
-                },
-            );
+                })
+            };
             let failed = run.is_err();
             if sender.blocking_send(run).is_err() || failed {
                 return;
@@ -39,4 +53,10 @@ pub(crate) fn capture(snapshot: Arc<Snapshot>) -> mpsc::Receiver<Result<PageRun,
         }
     });
     receiver
+}
+
+/// The part of a range up to the last page there is.
+fn within(range: PageRange, page_count: u64) -> Option<PageRange> {
+    let end = page_count.checked_sub(range.first().index())?;
+    PageRange::new(range.first(), range.len().min(end))
 }

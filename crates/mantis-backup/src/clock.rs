@@ -1,4 +1,4 @@
-//! The only clock, and the only source of randomness.
+//! The only clock, the only source of randomness, and who we are.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,14 @@ use crate::Error;
 pub fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     UnixMillis(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// Who works here, for people who wonder: process and host.
+#[must_use]
+pub fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.map_or_else(|_| "host".into(), |name| name.trim().to_owned());
+    format!("{}@{host}", std::process::id())
 }
 
 /// Fresh random bytes.

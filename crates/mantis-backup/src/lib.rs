@@ -10,14 +10,14 @@
 //! - feature `cli`: the `mantis` command.
 //!
 //! The layers are crates of their own, here by their short names: [`page`], [`cow`], [`snapshot`],
-//! [`engine`], [`stream`], [`sink`], [`repo`].
+//! [`engine`], [`stream`], [`sink`], [`repo`], [`retention`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), mantis_backup::Error> {
 //! use mantis_backup::{BackupSystem, Source, open_repository};
 //! let system = BackupSystem::builder()
 //!     .source("orders", Source::detect("orders.db")?)?
-//!     .repository(open_repository("/srv/backups").await?)
+//!     .repository(open_repository("/srv/backups", None).await?)
 //!     .build()?;
 //! let backup = system.backup("orders").tag("type", "manual").await?;
 //! println!("{} pages as of {}", backup.meta.page_count, backup.meta.lsn);
@@ -39,7 +39,7 @@ mod source;
 mod system;
 mod when;
 
-pub use clock::{entropy, now};
+pub use clock::{entropy, now, owner};
 pub use error::Error;
 pub use source::{Source, SourceOptions};
 pub use system::{BackupRequest, BackupSystem, Builder, init_repository, open_repository};
@@ -49,6 +49,7 @@ pub use mantis_cow as cow;
 pub use mantis_engine as engine;
 pub use mantis_page as page;
 pub use mantis_repo as repo;
+pub use mantis_retention as retention;
 pub use mantis_sink as sink;
 pub use mantis_snapshot as snapshot;
 pub use mantis_stream as stream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mantis_repo::{BackupInfo, Repository, WriteOptions};
+use mantis_repo::{BackupInfo, NewKey, Password, Repository, WriteOptions};
 use mantis_sink::open_url;
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use mantis_stream::{CancellationToken, Compression, Progress, ProgressTracker};
@@ -14,20 +14,20 @@ use tokio::sync::watch;
 use crate::jobs::{self, BackupJob};
 use crate::{Error, Source, SourceOptions, clock};
 
-/// Opens the repository at a path or URL.
+/// Opens the repository at a path or URL, with a password if it is encrypted.
 ///
 /// # Errors
-/// Where there is none, or it cannot be read.
-pub async fn open_repository(url: &str) -> Result<Repository, Error> {
-    Ok(Repository::open(open_url(url)?).await?)
+/// Where there is none, it cannot be read, or the password is missing or wrong.
+pub async fn open_repository(url: &str, password: Option<&Password>) -> Result<Repository, Error> {
+    Ok(Repository::open(open_url(url)?, password).await?)
 }
 
-/// Makes a repository at a path or URL.
+/// Makes a repository at a path or URL; an encrypted one where a key is given.
 ///
 /// # Errors
 /// Where there is one already, or it cannot be written.
-pub async fn init_repository(url: &str) -> Result<Repository, Error> {
-    Ok(Repository::init(open_url(url)?, clock::entropy()?, clock::now()).await?)
+pub async fn init_repository(url: &str, key: Option<NewKey>) -> Result<Repository, Error> {
+    Ok(Repository::init(open_url(url)?, clock::entropy()?, clock::now(), key).await?)
 }
 
 /// Engines by name, a repository, and how backups are made. Cheap to clone.
@@ -139,6 +139,7 @@ impl BackupSystem {
             tags: BTreeMap::new(),
             write,
             timeout: None,
+            full: false,
         }
     }
 
@@ -163,6 +164,7 @@ pub struct BackupRequest {
     tags: BTreeMap<String, String>,
     write: WriteOptions,
     timeout: Option<Duration>,
+    full: bool,
 }
 
 impl BackupRequest {
@@ -177,6 +179,13 @@ impl BackupRequest {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Stores every page, whatever earlier backups hold.
+    #[must_use]
+    pub const fn full(mut self) -> Self {
+        self.full = true;
         self
     }
 
@@ -211,6 +220,7 @@ impl BackupRequest {
             tags: self.tags,
             write: self.write,
             timeout: self.timeout,
+            full: self.full,
         })
         .await
     }

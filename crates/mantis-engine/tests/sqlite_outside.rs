@@ -16,6 +16,7 @@ use mantis_page::PageNo;
 use mantis_snapshot::conformance::{Subject, check_engine};
 use mantis_snapshot::{
     CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotConfig, SnapshotError,
+    SnapshotToken,
 };
 use rusqlite::{Connection, params};
 
@@ -276,6 +277,104 @@ fn an_immutable_database_needs_no_lock_and_must_have_no_log() {
     let snapshot = begin(&path, immutable).unwrap();
     assert_eq!(seq_of(&snapshot), 1);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+fn begin_since(path: &Path, token: Option<SnapshotToken>) -> Snapshot {
+    let engine = SqliteEngine::open(path).unwrap();
+    Coordinator::new(SnapshotConfig::default())
+        .begin("db", &engine, token, &CancelFlag::new())
+        .unwrap()
+}
+
+fn ended(snapshot: Snapshot) -> Option<SnapshotToken> {
+    snapshot.finish(Outcome::Committed).unwrap()
+}
+
+/// Which road was taken is asserted: where the WAL tells what changed, it must not be the long one.
+#[test]
+fn the_wal_tells_what_changed_until_it_is_begun_anew() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    for seq in 1..50 {
+        commit(&mut db.connection, seq);
+    }
+    let first = begin_since(&db.path, None);
+    assert!(first.changed().unwrap().is_none(), "nothing to compare with");
+    let token = ended(first);
+    assert!(token.is_some());
+    let idle = begin_since(&db.path, token.clone());
+    assert!(idle.changed().unwrap().is_some_and(|changed| changed.is_empty()));
+    ended(idle);
+    let changed_since = |db: &mut Sqlite, token: Option<SnapshotToken>| {
+        let snapshot = begin_since(&db.path, token);
+        let changed = snapshot.changed().unwrap();
+        (changed.map(|changed| changed.len()), ended(snapshot))
+    };
+    commit(&mut db.connection, 50);
+    let (few, _) = changed_since(&mut db, token.clone());
+    assert!(few.is_some_and(|few| few > 0 && few < 9), "{few:?}");
+    // Checkpointed to the file, the frames are still there to tell.
+    db.connection.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+    assert_eq!(changed_since(&mut db, token.clone()).0, few);
+    let (none, token) = changed_since(&mut db, token)
+        .1
+        .map_or((None, None), |token| changed_since(&mut db, Some(token)));
+    assert_eq!(none, Some(0));
+    // The next commit begins the WAL anew: what it overwrote, nobody knows.
+    commit(&mut db.connection, 51);
+    let (unknown, token) = changed_since(&mut db, token);
+    assert_eq!(unknown, None);
+    commit(&mut db.connection, 52);
+    assert!(changed_since(&mut db, token.clone()).0.is_some());
+    // A token of another database, or of another engine, is no token.
+    let other = Sqlite::new(4096, "wal", SqliteOptions::default());
+    let snapshot = begin_since(&other.path, token);
+    assert!(snapshot.changed().unwrap().is_none());
+    ended(snapshot);
+    let snapshot = begin_since(&db.path, Some(SnapshotToken(vec![1, 2, 3])));
+    assert!(snapshot.changed().unwrap().is_none());
+}
+
+/// Power fails: the end of the WAL is lost, and the writer goes on from an earlier frame, with the same salts.
+#[test]
+fn a_wal_that_lost_its_end_and_went_on_otherwise_is_not_believed() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    let wal = PathBuf::from(format!("{}-wal", db.path.display()));
+    for seq in 1..9 {
+        commit(&mut db.connection, seq);
+    }
+    let synced = std::fs::metadata(&wal).unwrap().len();
+    commit(&mut db.connection, 9);
+    let token = ended(begin_since(&db.path, None));
+    // What a power failure leaves, in another place: the synced part of both files.
+    let folder = tempfile::tempdir().unwrap();
+    let after = folder.path().join("after.db");
+    let after_wal = folder.path().join("after.db-wal");
+    std::fs::copy(&db.path, &after).unwrap();
+    let bytes = std::fs::read(&wal).unwrap();
+    std::fs::write(&after_wal, &bytes[..synced as usize]).unwrap();
+    // The same file, as far as anyone can tell.
+    drop(db.connection);
+    std::fs::copy(&after, &db.path).unwrap();
+    std::fs::copy(&after_wal, &wal).unwrap();
+    let mut writer = open(&db.path);
+    writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    for seq in 9..14 {
+        let body = vec![0x77_u8; 900];
+        let transaction = writer.transaction().unwrap();
+        transaction.execute("insert into log values(?, ?)", params![seq, body]).unwrap();
+        transaction
+            .execute("update state set seq = ?, total = (select sum(length(body)) from log)", [seq])
+            .unwrap();
+        transaction.commit().unwrap();
+    }
+    let snapshot = begin_since(&db.path, token.clone());
+    assert!(snapshot.changed().unwrap().is_none(), "the frames at the mark are others");
+    ended(snapshot);
+    writer.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+    let snapshot = begin_since(&db.path, token);
+    assert!(snapshot.changed().unwrap().is_none());
 }
 
 /// Frames in a WAL that the writer below lets no snapshot make longer.

@@ -199,6 +199,12 @@ impl PageSet {
         self.ranges().flat_map(PageRange::pages)
     }
 
+    /// The first page from `page` on that is not in the set; none where all up to the last possible page are.
+    #[must_use]
+    pub fn first_missing(&self, page: PageNo) -> Option<PageNo> {
+        self.next_gap(page.index()).and_then(PageNo::from_index)
+    }
+
     /// The first member at or after a position counted from 0.
     fn next_member(&self, index: u64) -> Option<u64> {
         let (high, low) = (index >> 16, (index & 0xFFFF) as u16);
@@ -298,6 +304,9 @@ pub(crate) mod tests {
             let (set, model) = build(&ranges);
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert_eq!(set.contains(PageNo::new(probe).unwrap()), model.contains(&probe));
+            let missing = (probe..).find(|page| !model.contains(page));
+            let found = set.first_missing(PageNo::new(probe).unwrap()).map(PageNo::get);
+            prop_assert_eq!(found, missing);
             let pages: Vec<u64> = set.pages().map(PageNo::get).collect();
             prop_assert_eq!(pages, model.into_iter().collect::<Vec<_>>());
         }

@@ -1,31 +1,33 @@
 //! Page runs in, a committed backup out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use mantis_page::{PageRun, PageSize};
+use mantis_page::{PageNo, PageRange, PageRun, PageSize};
 use mantis_stream::{
     CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter,
 };
-use tokio::task::JoinHandle;
 
-use crate::encoder::{EncodedChunk, Encoder};
-use crate::envelope::{Header, Kind};
-use crate::fingerprint::Fingerprinter;
+use crate::digest::{Digest, Tally};
+use crate::encoder::{EncodedChunk, Encoder, FRAME_LEN};
+use crate::envelope::{Envelope, Kind};
+use crate::fingerprint::{Fingerprint, Sum};
+use crate::manifest::{Layer, LayerList, MAX_LAYER_SEGMENTS, seal_list};
 use crate::segment_builder::SegmentBuilder;
 use crate::segment_index::MAX_PAGE_COUNT;
 use crate::session::put_own;
+use crate::stack_cursor::StackCursor;
+use crate::uploads::Uploads;
 use crate::{
-    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Manifest, ObjectHash, Place, RepoError,
+    BackupId, BackupInfo, BackupKind, BackupMeta, Manifest, ObjectHash, Parent, Place, RepoError,
     SegmentRef, Session,
 };
 
 /// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being
 /// filled, those on their way, and the batches in flight.
 const SEGMENT_LEN: u64 = 16 << 20;
-/// Segments on their way to the store at once. Measured on local disk, 1 GiB uncompressed: two take 1.05 s,
-/// four 0.86 s, as syncs of some overlap with the writes of others.
-const UPLOADS: usize = 4;
+/// Segments listed in the manifest itself. More are listed in an object of their own, which the manifests of
+/// later backups name: so a manifest is as short as what changed, however large the database.
+const INLINE_SEGMENTS: usize = 4;
 
 /// How a backup is written.
 #[derive(Debug, Clone)]
@@ -57,10 +59,22 @@ impl Default for WriteOptions {
     }
 }
 
-type Encoded = Result<(Arc<Header>, Vec<EncodedChunk>), RepoError>;
-type Upload = JoinHandle<Result<SegmentRef, RepoError>>;
+type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
+type Digested = Result<Vec<Digest>, RepoError>;
+
+/// What a backup that is built on another one needs of it.
+#[derive(Debug)]
+struct Base {
+    parent: Parent,
+    cursor: StackCursor,
+    digests: OrderedPipeline<Digested>,
+    /// Changed pages that do not fill a frame yet.
+    gathered: Digest,
+}
 
 /// Takes the pages of one backup, ascending and each once, and commits them.
+///
+/// With a parent, pages that it holds alike are left out: what is stored is what changed.
 ///
 /// Bounded: at most the runs being encoded and six segments are in memory.
 #[derive(Debug)]
@@ -71,67 +85,95 @@ pub struct BackupWriter {
     page_size: PageSize,
     encoder: Encoder,
     rate: RateLimiter,
+    base: Option<Base>,
     pipeline: OrderedPipeline<Encoded>,
-    /// The segment that runs are given to, and the bytes given to it.
-    filling: (Arc<Header>, u64),
+    /// The segment that pages are given to, and the bytes given to it.
+    filling: (Arc<Envelope>, u64),
     builder: Option<SegmentBuilder>,
-    uploads: VecDeque<Upload>,
+    uploads: Uploads,
     segments: Vec<SegmentRef>,
-    fingerprint: Fingerprinter,
+    gained: Tally,
+    lost: Tally,
     next_page: u64,
-    zero_pages: u64,
     bytes_read: u64,
-    bytes_stored: u64,
+    flushed: bool,
 }
 
 impl BackupWriter {
-    /// A writer for a backup of which `meta` is known.
+    /// A writer for a backup of which `meta` is known; with a parent, for one that is built on it.
     ///
     /// # Errors
-    /// [`RepoError::WrongPages`] where the geometry is impossible; the session is given back with it.
+    /// [`RepoError::WrongPages`] where the geometry is impossible, or another than the parent's; the session
+    /// is given back with it.
     pub fn new(
-        session: Session,
+        mut session: Session,
         meta: BackupMeta,
+        parent: Option<Parent>,
         options: WriteOptions,
     ) -> Result<Self, Box<(Session, RepoError)>> {
+        match Self::prepare(&mut session, &meta, parent, &options) {
+            Ok((page_size, base, envelope, jobs)) => Ok(Self {
+                encoder: Encoder {
+                    hasher: session.repo.page_hasher().clone(),
+                    compression: options.compression,
+                    verify: options.verify,
+                },
+                uploads: Uploads::new(&session, Arc::clone(&options.progress)),
+                session,
+                page_size,
+                rate: RateLimiter::new(options.rate),
+                base,
+                // One more than there are workers, so that none waits while a result is taken.
+                pipeline: OrderedPipeline::new(jobs + 1, options.cancel.clone()),
+                filling: (Arc::new(envelope), 0),
+                builder: None,
+                segments: Vec::new(),
+                gained: Tally::default(),
+                lost: Tally::default(),
+                next_page: 1,
+                bytes_read: 0,
+                flushed: false,
+                meta,
+                options,
+            }),
+            Err(error) => Err(Box::new((session, error))),
+        }
+    }
+
+    fn prepare(
+        session: &mut Session,
+        meta: &BackupMeta,
+        parent: Option<Parent>,
+        options: &WriteOptions,
+    ) -> Result<(PageSize, Option<Base>, Envelope, usize), RepoError> {
         let wrong = |what: String| RepoError::WrongPages { what };
-        let page_size = match PageSize::new(meta.page_size.into()) {
-            Ok(page_size) if meta.page_count <= MAX_PAGE_COUNT => page_size,
-            Ok(_) => {
-                let what = format!("{} pages are more than {MAX_PAGE_COUNT}", meta.page_count);
-                return Err(Box::new((session, wrong(what))));
-            }
-            Err(error) => return Err(Box::new((session, wrong(error.to_string())))),
-        };
+        let page_size =
+            PageSize::new(meta.page_size.into()).map_err(|error| wrong(error.to_string()))?;
+        if meta.page_count > MAX_PAGE_COUNT {
+            return Err(wrong(format!("{} pages are more than {MAX_PAGE_COUNT}", meta.page_count)));
+        }
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
-        let encoder = Encoder {
-            hasher: session.repo.page_hasher().clone(),
-            compression: options.compression,
-            verify: options.verify,
+        let base = match parent {
+            None => None,
+            Some(parent) if parent.info().meta.page_size != meta.page_size => {
+                return Err(wrong("the parent has pages of another size".into()));
+            }
+            Some(parent) => Some(Base {
+                cursor: parent.cursor(&session.repo)?,
+                parent,
+                digests: OrderedPipeline::new(jobs + 1, options.cancel.clone()),
+                gathered: Digest::default(),
+            }),
         };
-        options.progress.expect(meta.page_count, meta.page_count * u64::from(meta.page_size));
-        let mut session = session;
-        let filling = (Arc::new(session.header(Kind::Segment)), 0);
-        Ok(Self {
-            session,
-            page_size,
-            encoder,
-            rate: RateLimiter::new(options.rate),
-            // One more than there are workers, so that none waits while a result is taken.
-            pipeline: OrderedPipeline::new(jobs + 1, options.cancel.clone()),
-            filling,
-            builder: None,
-            uploads: VecDeque::new(),
-            segments: Vec::new(),
-            fingerprint: Fingerprinter::default(),
-            next_page: 1,
-            zero_pages: 0,
-            bytes_read: 0,
-            bytes_stored: 0,
-            meta,
-            options,
-        })
+        Ok((page_size, base, session.envelope(Kind::Segment)?, jobs))
+    }
+
+    /// Whether pages may be left out between the last one that came and this one.
+    fn may_skip_to(&self, page: u64) -> bool {
+        let sparse = self.base.as_ref().filter(|base| base.parent.sparse);
+        let held = sparse.map_or(0, |base| base.parent.info().meta.page_count);
+        page == self.next_page || (page > self.next_page && page <= held + 1)
     }
 
     /// Takes the next pages.
@@ -141,39 +183,91 @@ impl BackupWriter {
     /// stored. The writer is to be abandoned then.
     pub async fn push(&mut self, run: PageRun) -> Result<(), RepoError> {
         let range = run.range();
-        if range.first().get() != self.next_page || run.page_size() != self.page_size {
+        let fits = range.last().get() <= self.meta.page_count && run.page_size() == self.page_size;
+        if !fits || !self.may_skip_to(range.first().get()) {
             let what = format!("page {} came where page {} was due", range.first(), self.next_page);
             return Err(RepoError::WrongPages { what });
         }
-        self.next_page += range.len();
+        self.next_page = range.last().get() + 1;
         let len = run.bytes().len() as u64;
         self.bytes_read += len;
         self.rate.pass(len as usize).await;
-        if self.filling.1 >= SEGMENT_LEN {
-            self.filling = (Arc::new(self.session.header(Kind::Segment)), 0);
-        }
-        self.filling.1 += len;
-        let (encoder, header) = (self.encoder.clone(), Arc::clone(&self.filling.0));
-        let work = move || encoder.encode(&run, &header).map(|chunks| (header, chunks));
-        if let Some(encoded) = self.pipeline.push(work).await? {
-            self.take(encoded).await?;
+        match &mut self.base {
+            None => {
+                let (encoder, envelope) = (self.encoder.clone(), self.segment_for(len)?);
+                let work =
+                    move || encoder.encode_all(&run, &envelope).map(|chunks| (envelope, chunks));
+                self.encode(work).await?;
+            }
+            Some(base) => {
+                let held = base.cursor.collect(range).await?;
+                let encoder = self.encoder.clone();
+                let work = move || encoder.digest(&run, Some(&held));
+                if let Some(digests) = base.digests.push(work).await? {
+                    self.gather(digests?).await?;
+                }
+            }
         }
         self.options.progress.add(range.len(), len);
         Ok(())
     }
 
+    /// The segment that the next `len` bytes of pages go to: known before they are compressed, so that they
+    /// can be sealed for it on any core.
+    fn segment_for(&mut self, len: u64) -> Result<Arc<Envelope>, RepoError> {
+        if self.filling.1 >= SEGMENT_LEN {
+            self.filling = (Arc::new(self.session.envelope(Kind::Segment)?), 0);
+        }
+        self.filling.1 += len;
+        Ok(Arc::clone(&self.filling.0))
+    }
+
+    async fn encode(
+        &mut self,
+        work: impl FnOnce() -> Encoded + Send + 'static,
+    ) -> Result<(), RepoError> {
+        match self.pipeline.push(work).await? {
+            Some(encoded) => self.take(encoded).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts changed pages together to frames.
+    async fn gather(&mut self, digests: Vec<Digest>) -> Result<(), RepoError> {
+        for digest in digests {
+            let Some(base) = &mut self.base else { return Ok(()) };
+            if base.gathered.bytes.len() + digest.bytes.len() > FRAME_LEN {
+                let full = std::mem::replace(&mut base.gathered, digest);
+                self.encode_digest(full).await?;
+            } else {
+                base.gathered.append(digest);
+            }
+        }
+        Ok(())
+    }
+
+    async fn encode_digest(&mut self, digest: Digest) -> Result<(), RepoError> {
+        if digest.is_empty() {
+            self.gained.add(&digest.gained);
+            self.lost.add(&digest.lost);
+            return Ok(());
+        }
+        let (encoder, envelope) =
+            (self.encoder.clone(), self.segment_for(digest.bytes.len() as u64)?);
+        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, vec![chunk]));
+        self.encode(work).await
+    }
+
     async fn take(&mut self, encoded: Encoded) -> Result<(), RepoError> {
-        let (header, chunks) = encoded?;
-        if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.header, &header)) {
+        let (envelope, chunks) = encoded?;
+        if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.envelope, &envelope)) {
             self.upload().await?;
         }
         let builder =
-            self.builder.get_or_insert_with(|| SegmentBuilder::new(header, self.page_size));
+            self.builder.get_or_insert_with(|| SegmentBuilder::new(envelope, self.page_size));
         for chunk in chunks {
-            for (hash, blank) in &chunk.hashes {
-                self.fingerprint.add(hash);
-                self.zero_pages += u64::from(*blank);
-            }
+            self.gained.add(&chunk.gained);
+            self.lost.add(&chunk.lost);
             builder.push(chunk);
         }
         Ok(())
@@ -182,33 +276,7 @@ impl BackupWriter {
     /// Sends the segment in hand on its way; waits while too many are under way.
     async fn upload(&mut self) -> Result<(), RepoError> {
         let Some(builder) = self.builder.take() else { return Ok(()) };
-        while self.uploads.len() >= UPLOADS {
-            self.acknowledge().await?;
-        }
-        let (session, sink) = (self.session.id(), self.session.repo.shared_sink());
-        let progress = Arc::clone(&self.options.progress);
-        self.uploads.push_back(tokio::spawn(async move {
-            let finished = tokio::task::spawn_blocking(move || builder.finish()).await;
-            let (payload, reference) = finished.map_err(|_| worker_died())??;
-            put_own(&*sink, Place::Segment(session, reference.hash), payload).await?;
-            progress.add_out(reference.len);
-            Ok(reference)
-        }));
-        Ok(())
-    }
-
-    /// Waits for the oldest segment under way. Only what the store acknowledged gets into a manifest.
-    async fn acknowledge(&mut self) -> Result<(), RepoError> {
-        let Some(upload) = self.uploads.front_mut() else { return Ok(()) };
-        let acknowledged = tokio::select! {
-            biased;
-            () = self.options.cancel.cancelled() => return Err(RepoError::Cancelled),
-            acknowledged = upload => acknowledged,
-        };
-        self.uploads.pop_front();
-        let reference = acknowledged.map_err(|_| worker_died())??;
-        self.bytes_stored += reference.len;
-        self.segments.push(reference);
+        self.segments.extend(self.uploads.begin(builder, &self.options.cancel).await?);
         Ok(())
     }
 
@@ -217,16 +285,40 @@ impl BackupWriter {
     /// # Errors
     /// As [`Self::push`]; [`RepoError::WrongPages`] where pages are missing.
     pub async fn flush(&mut self) -> Result<(), RepoError> {
-        if self.next_page != self.meta.page_count + 1 {
+        if !self.may_skip_to(self.meta.page_count + 1) {
             let what = format!("{} pages came of {}", self.next_page - 1, self.meta.page_count);
             return Err(RepoError::WrongPages { what });
         }
+        while let Some(base) = &mut self.base {
+            let Some(digests) = base.digests.next().await? else { break };
+            self.gather(digests?).await?;
+        }
+        if let Some(base) = &mut self.base {
+            let rest = std::mem::take(&mut base.gathered);
+            self.encode_digest(rest).await?;
+        }
+        self.count_what_was_cut_off().await?;
         while let Some(encoded) = self.pipeline.next().await? {
             self.take(encoded).await?;
         }
         self.upload().await?;
-        while !self.uploads.is_empty() {
-            self.acknowledge().await?;
+        self.segments.extend(self.uploads.finish(&self.options.cancel).await?);
+        self.flushed = true;
+        Ok(())
+    }
+
+    /// Takes the parent's pages past the end of this backup out of the sums.
+    async fn count_what_was_cut_off(&mut self) -> Result<(), RepoError> {
+        let Some(base) = &mut self.base else { return Ok(()) };
+        let (ours, parents) = (self.meta.page_count, base.parent.info().meta.page_count);
+        let first = PageNo::new(ours + 1);
+        let cut = first.and_then(|first| PageRange::new(first, parents.saturating_sub(ours)));
+        for range in cut.into_iter().flat_map(|cut| cut.split(4096)) {
+            let held = base.cursor.collect(range).await?;
+            for (page, held) in range.pages().zip(held) {
+                let Some(held) = held else { continue };
+                self.lost.count(&self.encoder.hasher, page.get(), held);
+            }
         }
         Ok(())
     }
@@ -242,7 +334,7 @@ impl BackupWriter {
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<BackupInfo, RepoError> {
-        if self.builder.is_some() || !self.uploads.is_empty() {
+        if !self.flushed {
             self.abandon().await;
             return Err(RepoError::WrongPages { what: "some are not stored yet".into() });
         }
@@ -259,57 +351,77 @@ impl BackupWriter {
         }
     }
 
+    fn info(&self, duration_ms: u64) -> BackupInfo {
+        let session = self.session.id();
+        let parent = self.base.as_ref().map(|base| base.parent.info());
+        let terms = self.encoder.hasher.terms();
+        let mut sum = parent.map_or_else(Sum::default, |parent| {
+            let mut sum = Sum::from(parent.fingerprint);
+            sum.subtract(terms.shape(parent.meta.page_size, parent.meta.byte_len));
+            sum
+        });
+        sum.add(self.gained.terms);
+        sum.subtract(self.lost.terms);
+        sum.add(terms.shape(self.meta.page_size, self.meta.byte_len));
+        let zeros = parent.map_or(0, |parent| parent.pages_zero) + self.gained.zeros;
+        BackupInfo {
+            id: BackupId(session.unique),
+            generation: 0,
+            session,
+            meta: self.meta.clone(),
+            kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
+            parent: parent.map(|parent| parent.id),
+            pages_changed: self.gained.pages,
+            pages_zero: zeros.saturating_sub(self.lost.zeros),
+            bytes_read: self.bytes_read,
+            bytes_stored: self.segments.iter().map(|segment| segment.len).sum(),
+            duration_ms,
+            compression: self.options.compression.to_string(),
+            fingerprint: Fingerprint::from(sum),
+        }
+    }
+
     async fn write_manifest(
         &mut self,
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<(BackupInfo, ObjectHash), RepoError> {
-        let session = self.session.id();
-        let info = BackupInfo {
-            id: BackupId(session.unique),
-            generation: 0,
-            session,
-            meta: self.meta.clone(),
-            kind: BackupKind::Full,
-            parent: None,
-            pages_changed: self.meta.page_count,
-            pages_zero: self.zero_pages,
-            bytes_read: self.bytes_read,
-            bytes_stored: self.bytes_stored,
-            duration_ms,
-            compression: self.options.compression.to_string(),
-            fingerprint: self.fingerprint.finish(),
-        };
+        let info = self.info(duration_ms);
+        let base = self.base.as_ref();
+        let mut layers = base.map_or_else(Vec::new, |base| base.parent.manifest.layers.clone());
+        let previous = base.map(|base| base.parent.hash);
+        for segments in std::mem::take(&mut self.segments).chunks(MAX_LAYER_SEGMENTS) {
+            layers.push(self.store_layer(segments.to_vec()).await?);
+        }
         let manifest = Manifest {
             required: Vec::new(),
             info: info.clone(),
-            previous: None,
-            token: token.map(|token| token.iter().map(|byte| format!("{byte:02x}")).collect()),
-            layers: vec![Layer { session, segments: std::mem::take(&mut self.segments) }],
+            previous,
+            token: token.map(crate::ids::hex),
+            layers,
         };
-        let salt = self.session.next_salt();
-        let sealed = manifest.seal(self.session.repo.id(), salt)?.to_bytes();
-        let hash = ObjectHash::of([&sealed[..]]);
-        let place = Place::Manifest(session, hash);
-        put_own(self.session.repo.sink(), place, sealed.clone().into()).await?;
-        let key = place.key().map_err(|error| RepoError::damaged("the manifest", error))?;
-        let span = mantis_sink::Span::Whole { limit: sealed.len() as u64 };
-        if self.session.repo.sink().get(&key, span).await? != sealed {
-            return Err(RepoError::damaged(key, "it does not read back as it was written"));
-        }
+        let hash = self.session.store_manifest(&manifest).await?;
         Ok((info, hash))
+    }
+
+    async fn store_layer(&mut self, segments: Vec<SegmentRef>) -> Result<Layer, RepoError> {
+        if segments.len() <= INLINE_SEGMENTS {
+            return Ok(Layer { list: None, segments });
+        }
+        let sealed = seal_list(&segments, &self.session.envelope(Kind::Layer)?)?.to_bytes();
+        let list = LayerList { session: self.session.id(), hash: ObjectHash::of([&sealed[..]]) };
+        let place = Place::Layer(list.session, list.hash);
+        put_own(self.session.repo.sink(), place, sealed.into()).await?;
+        Ok(Layer { list: Some(list), segments })
     }
 
     /// Gives the backup up and removes what was written of it.
     pub async fn abandon(mut self) {
-        self.pipeline.settle().await;
-        for upload in std::mem::take(&mut self.uploads) {
-            let _ = upload.await;
+        if let Some(base) = &mut self.base {
+            base.digests.settle().await;
         }
+        self.pipeline.settle().await;
+        self.uploads.settle().await;
         self.session.abandon().await;
     }
-}
-
-fn worker_died() -> RepoError {
-    RepoError::Stream { source: mantis_stream::StreamError::Worker }
 }

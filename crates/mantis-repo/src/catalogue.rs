@@ -26,6 +26,8 @@ pub struct UnreadableBackup {
 pub struct Catalogue {
     /// The backups, oldest first, each in its newest generation.
     pub backups: Vec<BackupInfo>,
+    /// Older generations of theirs that were not forgotten yet.
+    pub superseded: Vec<BackupInfo>,
     /// Backups that cannot be read.
     pub unreadable: Vec<UnreadableBackup>,
 }
@@ -117,29 +119,107 @@ impl Repository {
         if ObjectHash::of([&bytes[..]]) != hash {
             return Err(RepoError::damaged(key, "its bytes do not match its name"));
         }
-        let manifest = Manifest::open(key.as_str(), &bytes, self.id())?;
+        let manifest = Manifest::open(key.as_str(), &bytes, self.vault())?;
         if manifest.info.session != session {
             return Err(RepoError::damaged(key, "it is another session's"));
         }
         Ok(manifest)
     }
 
-    async fn read_committed(&self, session: SessionId) -> Result<Option<Manifest>, RepoError> {
+    /// What a session committed, and the hash of its manifest; its long layers have no segments yet.
+    pub(crate) async fn read_committed(
+        &self,
+        session: SessionId,
+    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
         match read_outcome(self, session).await? {
-            SessionOutcome::Commit { manifest } => {
-                self.read_manifest(session, manifest).await.map(Some)
+            SessionOutcome::Commit { manifest: hash } => {
+                Ok(Some((self.read_manifest(session, hash).await?, hash)))
             }
-            SessionOutcome::Fenced => Ok(None),
+            SessionOutcome::Fenced | SessionOutcome::Done => Ok(None),
         }
     }
 
-    /// The manifest of a backup from the catalogue.
+    /// Reads the lists of those layers whose segments are not in the manifest itself.
+    pub(crate) async fn fill_layers(&self, manifest: &mut Manifest) -> Result<(), RepoError> {
+        for layer in &mut manifest.layers {
+            if let Some(list) = layer.list {
+                layer.segments = self.read_list(list).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifest of a backup from the catalogue, with all its segments.
     ///
     /// # Errors
     /// What keeps it from being read.
     pub async fn manifest(&self, backup: &BackupInfo) -> Result<Manifest, RepoError> {
         let wanted = || RepoError::NoSuchBackup { wanted: format!("is {} any more", backup.id) };
-        self.read_committed(backup.session).await?.ok_or_else(wanted)
+        let (mut manifest, _) = self.read_committed(backup.session).await?.ok_or_else(wanted)?;
+        self.fill_layers(&mut manifest).await?;
+        Ok(manifest)
+    }
+
+    /// The sessions with an object in a folder, ascending.
+    pub(crate) async fn sessions_in(&self, folder: &str) -> Result<Vec<SessionId>, RepoError> {
+        let objects = self.sink().list(folder).await?;
+        let mut sessions: Vec<SessionId> =
+            objects.iter().filter_map(|object| Place::session_of(&object.key)).collect();
+        sessions.sort_unstable();
+        Ok(sessions)
+    }
+
+    /// The sessions whose outcome stands and was not forgotten, ascending. An empty list is believed only
+    /// after the repository's identity was proved.
+    pub(crate) async fn live_sessions(&self) -> Result<Vec<SessionId>, RepoError> {
+        self.check_identity().await?;
+        let mut outcomes = self.sessions_in(Place::OUTCOMES).await?;
+        let forgotten = self.sessions_in(Place::FORGOTTEN).await?;
+        outcomes.retain(|session| forgotten.binary_search(session).is_err());
+        Ok(outcomes)
+    }
+
+    /// The newest backup of a source, with all its segments, and the hash of its manifest. Reads from the
+    /// newest session back, and no further than to the newest that made a backup of the source.
+    pub(crate) async fn newest_of(
+        &self,
+        source: &str,
+    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
+        let mut sessions = self.live_sessions().await?;
+        sessions.reverse();
+        let reads = sessions.into_iter().map(|session| self.read_committed(session));
+        let mut reads = futures::stream::iter(reads).buffered(READS);
+        let mut newest: Option<(Manifest, ObjectHash)> = None;
+        while let Some(read) = reads.next().await {
+            let (manifest, hash) = match read {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // One that cannot be read is not built on; the backup itself goes on.
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            if manifest.info.meta.source != source {
+                continue;
+            }
+            // A later generation of an older backup has a later session too.
+            let first_generation = manifest.info.generation == 0;
+            let order = |manifest: &Manifest| {
+                (manifest.info.meta.created_at, manifest.info.generation, manifest.info.session)
+            };
+            if newest.as_ref().is_none_or(|(newest, _)| order(newest) < order(&manifest)) {
+                newest = Some((manifest, hash));
+            }
+            if first_generation {
+                break;
+            }
+        }
+        drop(reads);
+        let Some((mut manifest, hash)) = newest else { return Ok(None) };
+        match self.fill_layers(&mut manifest).await {
+            Ok(()) => Ok(Some((manifest, hash))),
+            Err(error) if error.is_damage() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the list of backups. One that cannot be read does not hide the others.
@@ -147,30 +227,17 @@ impl Repository {
     /// # Errors
     /// What keeps the list itself from being read.
     pub async fn catalogue(&self) -> Result<Catalogue, RepoError> {
-        self.check_identity().await?;
-        let sessions = async |folder| -> Result<Vec<SessionId>, RepoError> {
-            let objects = self.sink().list(folder).await?;
-            Ok(objects.iter().filter_map(|object| Place::session_of(&object.key)).collect())
-        };
-        let outcomes = sessions(Place::OUTCOMES).await?;
-        let forgotten = sessions(Place::FORGOTTEN).await?;
-        let reads = outcomes
-            .into_iter()
-            .filter(|session| forgotten.binary_search(session).is_err())
-            .map(|session| async move {
-                let read = self.read_committed(session).await;
-                match read {
-                    // Only the store's own failure keeps the list from being read.
+        let sessions = self.live_sessions().await?;
+        let reads = sessions.into_iter().map(|session| async move {
+            let read = self.read_committed(session).await;
+            match read {
+                // Only the store's own failure keeps the list from being read.
+                Err(error) if !error.is_damage() && !matches!(error, RepoError::TooNew { .. }) => {
                     Err(error)
-                        if !error.is_damage() && !matches!(error, RepoError::TooNew { .. }) =>
-                    {
-                        Err(error)
-                    }
-                    read => {
-                        Ok((session, read.map(|manifest| manifest.map(|manifest| manifest.info))))
-                    }
                 }
-            });
+                read => Ok((session, read.map(|read| read.map(|(manifest, _)| manifest.info)))),
+            }
+        });
         let mut reads = futures::stream::iter(reads).buffered(READS);
         let mut catalogue = Catalogue::default();
         while let Some((session, read)) = reads.try_next().await? {
@@ -181,13 +248,13 @@ impl Repository {
             }
         }
         drop(reads);
-        keep_newest_generations(&mut catalogue.backups);
+        catalogue.superseded = split_off_old_generations(&mut catalogue.backups);
         catalogue.backups.sort_by_key(|backup| (backup.meta.created_at, backup.session));
         Ok(catalogue)
     }
 }
 
-fn keep_newest_generations(backups: &mut Vec<BackupInfo>) {
+fn split_off_old_generations(backups: &mut Vec<BackupInfo>) -> Vec<BackupInfo> {
     let mut newest: std::collections::HashMap<BackupId, (u32, SessionId)> =
         std::collections::HashMap::new();
     for backup in &*backups {
@@ -195,5 +262,9 @@ fn keep_newest_generations(backups: &mut Vec<BackupInfo>) {
         let entry = newest.entry(backup.id).or_insert(this);
         *entry = this.max(*entry);
     }
-    backups.retain(|backup| newest.get(&backup.id) == Some(&(backup.generation, backup.session)));
+    let is_newest =
+        |backup: &BackupInfo| newest.get(&backup.id) == Some(&(backup.generation, backup.session));
+    let (kept, old) = std::mem::take(backups).into_iter().partition(is_newest);
+    *backups = kept;
+    old
 }

@@ -87,6 +87,61 @@ pub enum RepoError {
         /// Why.
         source: StreamError,
     },
+    /// The repository is encrypted and no password was given.
+    #[error("the repository at {location} is encrypted, and no password was given")]
+    NeedsPassword {
+        /// Where it is.
+        location: String,
+    },
+    /// No key slot opens with the password.
+    #[error("the password opens none of the keys of the repository at {location}")]
+    WrongPassword {
+        /// Where it is.
+        location: String,
+    },
+    /// A password was given for a repository that is not encrypted.
+    #[error("a password was given, but the repository at {location} is not encrypted")]
+    NotEncrypted {
+        /// Where it is.
+        location: String,
+    },
+    /// This build cannot encrypt.
+    #[error("this build has no encryption")]
+    NoEncryption,
+    /// No key has that id, or several have.
+    #[error("{count} keys have an id that starts with {prefix}")]
+    NoSuchKey {
+        /// The start given.
+        prefix: String,
+        /// How many have it.
+        count: usize,
+    },
+    /// The last key cannot be removed.
+    #[error("key {id} is the only one: without it nobody could read the repository again")]
+    LastKey {
+        /// The key.
+        id: crate::SlotId,
+    },
+    /// A key could not be made of a password.
+    #[error("make a key of a password: {what}")]
+    Kdf {
+        /// Why not.
+        what: String,
+    },
+    /// What a collector relies on is not as it must be; nothing was removed.
+    #[error("the collection stopped before it removed anything: {what}")]
+    Unsafe {
+        /// What is wrong.
+        what: String,
+    },
+    /// The newest backup of a source is kept unless it is named itself.
+    #[error("backup {id} is the newest of source {source_name:?}")]
+    NewestOfSource {
+        /// The backup.
+        id: crate::BackupId,
+        /// Its source.
+        source_name: String,
+    },
     /// Someone asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -110,6 +165,15 @@ impl RepoError {
     #[must_use]
     pub const fn is_no_repository(&self) -> bool {
         matches!(self, Self::NoRepository { .. })
+    }
+
+    /// Whether it is the password that is missing or wrong.
+    #[must_use]
+    pub const fn is_password(&self) -> bool {
+        matches!(
+            self,
+            Self::NeedsPassword { .. } | Self::WrongPassword { .. } | Self::NotEncrypted { .. }
+        )
     }
 
     /// Whether it failed because someone asked for that.
@@ -158,6 +222,21 @@ impl RepoError {
             Self::Fenced => "run the backup again; nothing was lost",
             Self::WrongPages { .. } => "run the backup again; nothing was stored",
             Self::Target { .. } => "check the space and the rights at the target",
+            Self::NeedsPassword { .. } => {
+                "give it with --password-file, --password-command or MANTIS_PASSWORD"
+            }
+            Self::WrongPassword { .. } => {
+                "check the password, and that this is the right repository"
+            }
+            Self::NotEncrypted { .. } => {
+                "leave the password out, if it never was encrypted; if it was, someone replaced it"
+            }
+            Self::NoEncryption => "use a build with the feature `encryption`",
+            Self::NoSuchKey { .. } => "`mantis key list` shows the keys there are",
+            Self::LastKey { .. } => "add another one first, with `mantis key add`",
+            Self::Kdf { .. } => "another process may need less memory; then try again",
+            Self::Unsafe { .. } => "run `mantis verify`, and `mantis prune` again when it is whole",
+            Self::NewestOfSource { .. } => "name it by its id, if it is to go all the same",
             Self::Stream { .. } | Self::Cancelled => return None,
         })
     }

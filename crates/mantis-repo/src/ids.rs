@@ -21,6 +21,20 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Undoes [`hex`].
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 == 1 {
+        return None;
+    }
+    let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
 fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
@@ -90,6 +104,16 @@ hex_id!(
     /// A backup, through all generations of its manifest. People may shorten it to any prefix that
     /// names one backup.
     BackupId,
+    16
+);
+hex_id!(
+    /// One way to the keys of an encrypted repository.
+    SlotId,
+    16
+);
+hex_id!(
+    /// One run of a collector. Never used again.
+    CollectionId,
     16
 );
 hex_id!(
@@ -176,6 +200,12 @@ mod tests {
             prop_assert_eq!(id.to_string().parse(), Ok(id));
             let session = SessionId { sequence, unique: bytes };
             prop_assert_eq!(session.to_string().parse(), Ok(session));
+        }
+
+        #[test]
+        fn hexadecimal_comes_back(bytes: Vec<u8>, text in ".{0,9}") {
+            prop_assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+            let _ = unhex(&text);
         }
 
         #[test]

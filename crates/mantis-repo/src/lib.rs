@@ -12,35 +12,61 @@
 
 mod backup_writer;
 mod catalogue;
+mod collector;
+mod condemned;
+mod digest;
 mod encoder;
 mod envelope;
 mod error;
 mod fingerprint;
+mod forget;
 mod ids;
+#[cfg(feature = "encryption")]
+mod kdf;
+#[cfg(feature = "encryption")]
+mod key_slot;
+#[cfg(feature = "encryption")]
+mod keyring;
+mod keys;
 mod layout;
 mod manifest;
+#[cfg(not(feature = "encryption"))]
+mod no_unlock;
 mod page_hash;
-mod page_walk;
 mod params;
+mod parent;
+mod password;
+mod references;
 mod repository;
 mod restore;
 mod segment_builder;
 mod segment_index;
 mod segment_reader;
 mod session;
+mod stack_cursor;
 mod unix_millis;
+#[cfg(feature = "encryption")]
+mod unlock;
+mod uploads;
+mod vault;
 mod verify;
 
 pub use backup_writer::{BackupWriter, WriteOptions};
 pub use catalogue::{Catalogue, Selector, UnreadableBackup};
+pub use collector::{PruneOptions, PruneReport};
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;
-pub use ids::{BackupId, InvalidId, ObjectHash, RepoId, SessionId};
+pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, SlotId};
+#[cfg(feature = "encryption")]
+pub use keys::PasswordCost;
+pub use keys::{KeyInfo, NewKey};
 pub use layout::Place;
-pub use manifest::{BackupInfo, BackupKind, BackupMeta, Layer, Manifest, SegmentRef};
+pub use manifest::{BackupInfo, BackupKind, BackupMeta, Layer, LayerList, Manifest, SegmentRef};
 pub use page_hash::{PageHash, PageHasher};
+pub use parent::Parent;
+pub use password::Password;
 pub use repository::{FORMAT_VERSION, Repository};
 pub use restore::{RestoreOptions, RestoreSummary, Restored};
-pub use session::Session;
+pub use session::{Purpose, Session};
 pub use unix_millis::UnixMillis;
-pub use verify::{Damage, VerifyOptions, VerifyReport};
+pub use verify::{Damage, Reach, VerifyOptions, VerifyReport};

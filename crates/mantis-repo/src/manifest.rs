@@ -8,12 +8,13 @@ use mantis_sink::Payload;
 use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{self, Header, Kind};
+use crate::envelope::{self, Envelope, Kind};
 use crate::params::refuse_unknown;
-use crate::{BackupId, Fingerprint, ObjectHash, RepoError, RepoId, SessionId, UnixMillis};
+use crate::segment_index::MAX_PAGE_COUNT;
+use crate::vault::Vault;
+use crate::{BackupId, Fingerprint, ObjectHash, RepoError, SessionId, UnixMillis};
 
-/// The largest manifest that is read, in bytes. One of a 10 TiB database with segments of 16 MiB has
-/// about a hundredth of that times ten.
+/// The largest manifest or list of segments that is read, in bytes.
 pub(crate) const MAX_MANIFEST_LEN: u64 = 64 << 20;
 
 /// Whether a backup stores every page itself.
@@ -89,6 +90,8 @@ pub struct BackupInfo {
 /// One segment of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRef {
+    /// The session that wrote it.
+    pub session: SessionId,
     /// The hash of its bytes, which is its name.
     pub hash: ObjectHash,
     /// Its length in bytes.
@@ -99,14 +102,36 @@ pub struct SegmentRef {
     pub index_len: u32,
     /// The hash of its index frame: with it a reader may trust the index without the whole segment.
     pub index_hash: ObjectHash,
+    /// The salt in its header; with the next field a reader knows the header without reading it.
+    pub salt: ObjectHash,
+    /// The generation of the key in its header.
+    pub key: u32,
+    /// Its first page.
+    pub first: u64,
+    /// Its last page. Not every page between the two need be in it.
+    pub last: u64,
+    /// How many pages are in it, those of zeros included.
+    pub pages: u64,
 }
 
-/// The segments that one session wrote, their pages ascending.
+/// Where the list of a layer's segments is, if not in the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerList {
+    /// The session that wrote it.
+    pub session: SessionId,
+    /// The hash of its bytes, which is its name.
+    pub hash: ObjectHash,
+}
+
+/// Segments whose pages ascend through all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// The session.
-    pub session: SessionId,
-    /// Its segments; pages ascend through all of them.
+    /// Where its segments are listed. A long list is an object of its own, so that a manifest stays as
+    /// short as what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<LayerList>,
+    /// Its segments. In the manifest's bytes empty where there is a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<SegmentRef>,
 }
 
@@ -122,20 +147,32 @@ pub struct Manifest {
     pub previous: Option<ObjectHash>,
     /// What the engine needs to tell, next time, which pages changed; hexadecimal.
     pub token: Option<String>,
-    /// Where its pages are: layers, oldest first; of two copies of a page the newer one counts.
+    /// Where its pages are: layers, oldest first; of two copies of a page the newer one counts. Pages past
+    /// the backup's end may be in them, of times when it was longer.
     pub layers: Vec<Layer>,
 }
 
+/// The most layers of a manifest that is read.
+const MAX_LAYERS: usize = 4096;
+/// The most segments of a layer.
+pub(crate) const MAX_LAYER_SEGMENTS: usize = 1 << 16;
+
 impl Manifest {
-    pub(crate) fn seal(&self, repo: RepoId, salt: [u8; 32]) -> Result<Payload, RepoError> {
-        let header = Header::new(Kind::Manifest, repo, salt);
-        let json =
-            serde_json::to_vec(self).map_err(|error| RepoError::damaged("the manifest", error))?;
-        envelope::seal(&header, json.into(), Compression::Zstd(3))
+    /// The object: with the segments of those layers only that have no list.
+    pub(crate) fn seal(&self, envelope: &Envelope) -> Result<Payload, RepoError> {
+        let stored = |layer: &Layer| match layer.list {
+            Some(_) => Layer { list: layer.list, segments: Vec::new() },
+            None => layer.clone(),
+        };
+        let stored = Self { layers: self.layers.iter().map(stored).collect(), ..self.clone() };
+        let json = serde_json::to_vec(&stored)
+            .map_err(|error| RepoError::damaged("the manifest", error))?;
+        envelope::seal(envelope, &json.into(), Compression::Zstd(3))
     }
 
-    pub(crate) fn open(object: &str, bytes: &Bytes, repo: RepoId) -> Result<Self, RepoError> {
-        let (_, json) = envelope::open(object, bytes, Kind::Manifest, Some(repo))?;
+    /// Reads a manifest; the layers with a list have no segments yet.
+    pub(crate) fn open(object: &str, bytes: &Bytes, vault: &Vault) -> Result<Self, RepoError> {
+        let json = envelope::open(object, bytes, Kind::Manifest, vault)?;
         let manifest: Self =
             serde_json::from_slice(&json).map_err(|error| RepoError::damaged(object, error))?;
         refuse_unknown(object, &manifest.required)?;
@@ -146,6 +183,18 @@ impl Manifest {
         if capacity.is_none_or(|capacity| capacity < meta.byte_len) || meta.byte_len < short {
             return Err(RepoError::damaged(object, "its page count and its length do not agree"));
         }
+        if meta.page_count > MAX_PAGE_COUNT || manifest.layers.len() > MAX_LAYERS {
+            return Err(RepoError::damaged(
+                object,
+                "it has more pages or layers than there can be",
+            ));
+        }
+        for layer in &manifest.layers {
+            if layer.list.is_some() && !layer.segments.is_empty() {
+                return Err(RepoError::damaged(object, "a layer of it is there twice"));
+            }
+            check_ascending(object, &layer.segments)?;
+        }
         Ok(manifest)
     }
 
@@ -154,4 +203,47 @@ impl Manifest {
         PageSize::new(self.info.meta.page_size.into())
             .map_err(|error| RepoError::damaged(object, error))
     }
+
+    /// Every segment of every layer.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentRef> {
+        self.layers.iter().flat_map(|layer| &layer.segments)
+    }
+}
+
+/// Proves that segments ascend without touching one another.
+pub(crate) fn check_ascending(object: &str, segments: &[SegmentRef]) -> Result<(), RepoError> {
+    let mut due = 1;
+    for segment in segments {
+        if segment.first < due || segment.last < segment.first || segment.last > MAX_PAGE_COUNT {
+            return Err(RepoError::damaged(object, "the segments of a layer do not ascend"));
+        }
+        due = segment.last + 1;
+    }
+    if segments.len() > MAX_LAYER_SEGMENTS {
+        return Err(RepoError::damaged(object, "a layer has more segments than there can be"));
+    }
+    Ok(())
+}
+
+/// The list of a layer's segments, as an object of its own.
+pub(crate) fn seal_list(
+    segments: &[SegmentRef],
+    envelope: &Envelope,
+) -> Result<Payload, RepoError> {
+    let json = serde_json::to_vec(segments)
+        .map_err(|error| RepoError::damaged("a list of segments", error))?;
+    envelope::seal(envelope, &json.into(), Compression::Zstd(3))
+}
+
+/// Reads the list of a layer's segments.
+pub(crate) fn open_list(
+    object: &str,
+    bytes: &Bytes,
+    vault: &Vault,
+) -> Result<Vec<SegmentRef>, RepoError> {
+    let json = envelope::open(object, bytes, Kind::Layer, vault)?;
+    let segments: Vec<SegmentRef> =
+        serde_json::from_slice(&json).map_err(|error| RepoError::damaged(object, error))?;
+    check_ascending(object, &segments)?;
+    Ok(segments)
 }

@@ -8,6 +8,8 @@
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
+use crate::fingerprint::Terms;
+
 /// The hash of a page's bytes, under the repository's key.
 pub type PageHash = [u8; 16];
 
@@ -15,6 +17,7 @@ pub type PageHash = [u8; 16];
 #[derive(Clone)]
 pub struct PageHasher {
     key: [u64; 4],
+    terms: Terms,
 }
 
 impl std::fmt::Debug for PageHasher {
@@ -31,7 +34,12 @@ impl PageHasher {
         for (word, bytes) in words.iter_mut().zip(key.chunks_exact(8)) {
             *word = bytes.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
         }
-        Self { key: words }
+        Self { key: words, terms: Terms::new(&key) }
+    }
+
+    /// Makes the terms of fingerprints.
+    pub(crate) const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The hash of one page: both words little-endian.

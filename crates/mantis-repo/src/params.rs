@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{self, Header, Kind};
+use crate::envelope::{self, Envelope, Header, Kind};
 use crate::{ObjectHash, RepoError, RepoId, UnixMillis};
 use bytes::Bytes;
 use mantis_sink::Payload;
@@ -17,10 +17,13 @@ pub(crate) struct Params {
     pub(crate) created_at: UnixMillis,
     /// What a reader must know beyond format version 1; a reader refuses what it does not know.
     pub(crate) required: Vec<String>,
+    /// Whether everything but this object and the keys is encrypted.
+    #[serde(default)]
+    pub(crate) encrypted: bool,
     /// Which function hashes pages.
     pub(crate) page_hash: String,
-    /// Its key.
-    pub(crate) page_hash_key: ObjectHash,
+    /// Its key, in the open; with encryption it is in the keyring.
+    pub(crate) page_hash_key: Option<ObjectHash>,
 }
 
 /// The page hash of version 1.
@@ -28,14 +31,14 @@ pub(crate) const HIGHWAY_128: &str = "highway-128";
 
 impl Params {
     pub(crate) fn seal(&self, repo: RepoId, salt: [u8; 32]) -> Result<Payload, RepoError> {
-        let header = Header::new(Kind::Params, repo, salt);
+        let envelope = Envelope::plain(Header::new(Kind::Params, repo, salt, 0));
         let json =
             serde_json::to_vec(self).map_err(|error| RepoError::damaged("mantis.repo", error))?;
-        envelope::seal(&header, json.into(), Compression::None)
+        envelope::seal(&envelope, &json.into(), Compression::None)
     }
 
     pub(crate) fn open(object: &str, bytes: &Bytes) -> Result<(RepoId, Self), RepoError> {
-        let (header, json) = envelope::open(object, bytes, Kind::Params, None)?;
+        let (repo, json) = envelope::open_plain(object, bytes, Kind::Params, None)?;
         let params: Self =
             serde_json::from_slice(&json).map_err(|error| RepoError::damaged(object, error))?;
         refuse_unknown(object, &params.required)?;
@@ -43,7 +46,10 @@ impl Params {
             let needs = format!("the page hash {}", params.page_hash);
             return Err(RepoError::TooNew { object: object.to_owned(), needs });
         }
-        Ok((header.repo, params))
+        if params.encrypted == params.page_hash_key.is_some() {
+            return Err(RepoError::damaged(object, "it does not say where the page hash key is"));
+        }
+        Ok((repo, params))
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mantis_sink::{Sink, SinkError, Span};
 
+use crate::keys::{self, Unlocked};
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
-use crate::{ObjectHash, PageHasher, Place, RepoError, RepoId, UnixMillis};
+use crate::vault::Vault;
+use crate::{NewKey, ObjectHash, PageHasher, Password, Place, RepoError, RepoId, UnixMillis};
 
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u16 = 1;
@@ -19,9 +21,11 @@ pub struct Repository(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sink: Arc<dyn Sink>,
-    id: RepoId,
     created_at: UnixMillis,
-    hasher: PageHasher,
+    vault: Arc<Vault>,
+    /// How it was opened; none without encryption.
+    #[cfg_attr(not(feature = "encryption"), expect(dead_code, reason = "nobody asks"))]
+    unlocked: Option<Unlocked>,
 }
 
 async fn read_params(sink: &dyn Sink, place: Place) -> Result<(RepoId, Params), RepoError> {
@@ -35,11 +39,11 @@ fn is_missing(error: &RepoError) -> bool {
 }
 
 impl Repository {
-    /// Makes a repository in a store. `entropy` must be fresh random bytes: the repository's id and
-    /// the key of its page hashes come from it.
+    /// Makes a repository in a store; an encrypted one where a key is given. `entropy` must be fresh random
+    /// bytes: the repository's id and all its keys come from it.
     ///
-    /// `mantis.repo` is created first and decides; a crash before its copy leaves a repository
-    /// without the copy.
+    /// The keys are stored first; `mantis.repo` decides; a crash before its copy leaves a repository without
+    /// the copy, and a crash before it keys of a repository that is not there, which the next try removes.
     ///
     /// # Errors
     /// [`RepoError::AlreadyExists`], or what the store reports.
@@ -47,61 +51,108 @@ impl Repository {
         sink: Arc<dyn Sink>,
         entropy: [u8; 32],
         now: UnixMillis,
+        key: Option<NewKey>,
     ) -> Result<Self, RepoError> {
         let derive = |what| blake3::derive_key(what, &entropy);
         let mut id = [0; 16];
         id.copy_from_slice(&derive("mantis-backup 2026 repository id")[..16]);
         let (id, salt) = (RepoId(id), derive("mantis-backup 2026 repository salt"));
+        let page_hash_key = derive("mantis-backup 2026 page hash key");
         let params = Params {
             created_at: now,
             required: Vec::new(),
+            encrypted: key.is_some(),
             page_hash: HIGHWAY_128.to_owned(),
-            page_hash_key: ObjectHash(derive("mantis-backup 2026 page hash key")),
+            page_hash_key: key.is_none().then_some(ObjectHash(page_hash_key)),
+        };
+        let params_key =
+            Place::Params.key().map_err(|error| RepoError::damaged("mantis.repo", error))?;
+        let exists = RepoError::AlreadyExists { location: sink.location() };
+        match sink.stat(&params_key).await {
+            Ok(_) => return Err(exists),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (vault, unlocked) = match key {
+            None => (Vault::plain(id, page_hash_key), None),
+            Some(key) => {
+                keys::remove_strays(&*sink).await?;
+                let (vault, unlocked) =
+                    keys::create(&*sink, id, entropy, page_hash_key, (key, now)).await?;
+                (vault, Some(unlocked))
+            }
         };
         let sealed = params.seal(id, salt)?;
         match put_own(&*sink, Place::Params, sealed.clone()).await {
-            Err(RepoError::Sink { source }) if source.is_already_exists() => {
-                return Err(RepoError::AlreadyExists { location: sink.location() });
-            }
+            Err(RepoError::Sink { source }) if source.is_already_exists() => return Err(exists),
             result => result?,
         }
         put_own(&*sink, Place::ParamsCopy, sealed).await?;
-        Ok(Self::from_params(sink, id, &params))
+        Ok(Self(Arc::new(Inner { sink, created_at: now, vault: Arc::new(vault), unlocked })))
     }
 
-    /// Opens the repository in a store. Where `mantis.repo` is missing or damaged, its copy serves.
+    /// Opens the repository in a store, with a password if it is encrypted. Where `mantis.repo` is missing
+    /// or damaged, its copy serves.
     ///
     /// # Errors
-    /// [`RepoError::NoRepository`], [`RepoError::TooNew`], or what keeps both from being read.
-    pub async fn open(sink: Arc<dyn Sink>) -> Result<Self, RepoError> {
-        let first = match read_params(&*sink, Place::Params).await {
-            Ok((id, params)) => return Ok(Self::from_params(sink, id, &params)),
-            Err(error) => error,
+    /// [`RepoError::NoRepository`], [`RepoError::TooNew`], [`RepoError::NeedsPassword`],
+    /// [`RepoError::WrongPassword`]; [`RepoError::NotEncrypted`] where a password is given and there is
+    /// nothing to open with it, as someone may have put another repository in the place; or what keeps it
+    /// from being read.
+    pub async fn open(sink: Arc<dyn Sink>, password: Option<&Password>) -> Result<Self, RepoError> {
+        let (id, params) = find_params(&*sink).await?;
+        let location = || sink.location();
+        let (vault, unlocked) = match (params.page_hash_key, password) {
+            (Some(key), None) => (Vault::plain(id, key.0), None),
+            (Some(_), Some(_)) => return Err(RepoError::NotEncrypted { location: location() }),
+            (None, None) => return Err(RepoError::NeedsPassword { location: location() }),
+            (None, Some(password)) => {
+                let (vault, unlocked) = keys::open(&*sink, id, password).await?;
+                (vault, Some(unlocked))
+            }
         };
-        if !first.is_damage() {
-            return Err(first);
-        }
-        match read_params(&*sink, Place::ParamsCopy).await {
-            Ok((id, params)) => {
-                tracing::warn!(error = %first, "mantis.repo cannot be read; its copy serves");
-                Ok(Self::from_params(sink, id, &params))
-            }
-            Err(second) if is_missing(&first) && is_missing(&second) => {
-                Err(RepoError::NoRepository { location: sink.location() })
-            }
-            Err(_) => Err(first),
-        }
+        let created_at = params.created_at;
+        Ok(Self(Arc::new(Inner { sink, created_at, vault: Arc::new(vault), unlocked })))
     }
 
-    fn from_params(sink: Arc<dyn Sink>, id: RepoId, params: &Params) -> Self {
-        let hasher = PageHasher::new(params.page_hash_key.0);
-        Self(Arc::new(Inner { sink, id, created_at: params.created_at, hasher }))
+    /// Whether the repository in a store is encrypted: whether a password is needed to open it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn is_encrypted_at(sink: &dyn Sink) -> Result<bool, RepoError> {
+        Ok(find_params(sink).await?.1.encrypted)
+    }
+
+    /// The same repository with other keys in hand.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn with_keys(&self, vault: Vault, unlocked: Unlocked) -> Self {
+        Self(Arc::new(Inner {
+            sink: self.shared_sink(),
+            created_at: self.created_at(),
+            vault: Arc::new(vault),
+            unlocked: Some(unlocked),
+        }))
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(crate) fn unlocked(&self) -> Option<&Unlocked> {
+        self.0.unlocked.as_ref()
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.0.vault
+    }
+
+    /// Whether what is stored is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.vault.is_encrypted()
     }
 
     /// The repository's id.
     #[must_use]
     pub fn id(&self) -> RepoId {
-        self.0.id
+        self.0.vault.repo()
     }
 
     /// When it was made, by its maker's clock.
@@ -119,7 +170,7 @@ impl Repository {
     /// Hashes pages under the repository's key.
     #[must_use]
     pub fn page_hasher(&self) -> &PageHasher {
-        &self.0.hasher
+        self.0.vault.hasher()
     }
 
     pub(crate) fn sink(&self) -> &dyn Sink {
@@ -142,6 +193,26 @@ impl Repository {
             Err(error) if is_missing(&error) => Err(RepoError::Sink { source: gone(self.sink()) }),
             Err(error) => Err(error),
         }
+    }
+}
+
+async fn find_params(sink: &dyn Sink) -> Result<(RepoId, Params), RepoError> {
+    let first = match read_params(sink, Place::Params).await {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    if !first.is_damage() {
+        return Err(first);
+    }
+    match read_params(sink, Place::ParamsCopy).await {
+        Ok(found) => {
+            tracing::warn!(error = %first, "mantis.repo cannot be read; its copy serves");
+            Ok(found)
+        }
+        Err(second) if is_missing(&first) && is_missing(&second) => {
+            Err(RepoError::NoRepository { location: sink.location() })
+        }
+        Err(_) => Err(first),
     }
 }
 

@@ -7,7 +7,7 @@ use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::segment_reader::{SegmentReader, wanted_ranges};
-use crate::{Layer, Manifest, PageHasher, RepoError, Repository};
+use crate::{Layer, Manifest, PageHasher, RepoError, Repository, SegmentRef};
 
 /// What a restore gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,7 @@ struct Shared {
     /// Pages given out already: by newer layers, or by this one.
     done: Mutex<PageSet>,
     page_len: u64,
+    page_count: u64,
 }
 
 impl Shared {
@@ -62,6 +63,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether a segment may hold a page that no newer layer gave.
+    fn needs(&self, segment: &SegmentRef, newer: &PageSet) -> bool {
+        if segment.first > self.page_count {
+            return false;
+        }
+        let last = segment.last.min(self.page_count);
+        let first = PageNo::new(segment.first).and_then(|first| newer.first_missing(first));
+        first.is_some_and(|missing| missing.get() <= last)
+    }
+
     /// Decodes one segment and gives out its pages that no newer layer gave.
     fn decode(
         &self,
@@ -73,9 +84,10 @@ impl Shared {
         if u64::from(open.index.page_size.get()) != self.page_len {
             return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
         }
-        let wanted = |page: PageNo| !newer.contains(page);
+        // Pages past the end are of times when the source was longer.
+        let wanted = |page: PageNo| page.get() <= self.page_count && !newer.contains(page);
         for range in &open.index.zero {
-            if newer.is_empty() {
+            if newer.is_empty() && range.last().get() <= self.page_count {
                 self.give(Restored::Zeros(*range))?;
                 continue;
             }
@@ -111,10 +123,11 @@ impl Repository {
             progress: Arc::clone(&options.progress),
             done: Mutex::default(),
             page_len: meta.page_size.into(),
+            page_count: meta.page_count,
         });
         let mut summary = RestoreSummary { pages: meta.page_count, bytes_fetched: 0 };
         for layer in manifest.layers.iter().rev() {
-            summary.bytes_fetched += self.restore_layer(manifest, layer, options, &shared).await?;
+            summary.bytes_fetched += self.restore_layer(layer, options, &shared).await?;
         }
         let done = shared.done.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = meta.page_count.saturating_sub(done.len());
@@ -128,7 +141,6 @@ impl Repository {
 
     async fn restore_layer(
         &self,
-        manifest: &Manifest,
         layer: &Layer,
         options: &RestoreOptions,
         shared: &Arc<Shared>,
@@ -137,10 +149,10 @@ impl Repository {
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
         // What newer layers gave; this layer's own pages are each there once.
         let newer = Arc::new(shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        let pages = manifest.info.meta.page_count;
-        let segments = layer.segments.iter().map(|reference| {
+        let needed = layer.segments.iter().filter(|segment| shared.needs(segment, &newer));
+        let segments = needed.map(|reference| {
             let (newer, shared) = (Arc::clone(&newer), Arc::clone(shared));
-            let segment = SegmentReader::new(self.id(), pages, layer.session, reference);
+            let segment = SegmentReader::new(self.vault(), reference);
             async move {
                 let segment = segment?;
                 let bytes = segment.fetch(self.sink()).await?;

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mantis_page::{PageRange, PageSize};
 use mantis_sink::Payload;
-use mantis_stream::{CodecRegistry, Compression, encode_frame};
+use mantis_stream::Compression;
 
-use crate::encoder::{EncodedChunk, extend};
-use crate::envelope::{Header, push_frame};
+use crate::digest::extend;
+use crate::encoder::EncodedChunk;
+use crate::envelope::{Envelope, push_frame};
 use crate::segment_index::{FrameRef, SegmentIndex};
-use crate::{ObjectHash, RepoError, SegmentRef};
+use crate::{ObjectHash, RepoError, SegmentRef, SessionId};
 
 /// The length of a segment's footer in bytes.
 pub(crate) const FOOTER_LEN: usize = 32;
@@ -31,17 +32,17 @@ pub(crate) const FOOTER_MAGIC: &[u8; 4] = b"MNTE";
 /// A segment that is being filled.
 #[derive(Debug)]
 pub(crate) struct SegmentBuilder {
-    pub(crate) header: Arc<Header>,
+    pub(crate) envelope: Arc<Envelope>,
     payload: Payload,
     index: SegmentIndex,
 }
 
 impl SegmentBuilder {
-    pub(crate) fn new(header: Arc<Header>, page_size: PageSize) -> Self {
-        let payload = Payload::from(header.bytes());
+    pub(crate) fn new(envelope: Arc<Envelope>, page_size: PageSize) -> Self {
+        let payload = Payload::from(envelope.header.bytes());
         let index =
             SegmentIndex { page_size, zero: vec![], data: vec![], frames: vec![], hashes: vec![] };
-        Self { header, payload, index }
+        Self { envelope, payload, index }
     }
 
     /// Adds a chunk; chunks come in the order of their pages.
@@ -51,45 +52,45 @@ impl SegmentBuilder {
         };
         add(&mut self.index.data, chunk.data);
         add(&mut self.index.zero, chunk.zero);
-        self.index
-            .hashes
-            .extend(chunk.hashes.iter().filter(|(_, blank)| !blank).map(|(hash, _)| *hash));
         if let Some(frame) = chunk.frame {
-            self.index.frames.push(FrameRef { len: frame.len() as u32, pages: chunk.pages });
+            let pages = chunk.hashes.len() as u32;
+            self.index.frames.push(FrameRef { len: frame.len() as u32, pages });
             push_frame(&mut self.payload, &frame);
         }
+        self.index.hashes.extend(chunk.hashes);
     }
 
     /// Ends the segment: its bytes and what a manifest says of it. Reads every byte once, to hash it.
-    pub(crate) fn finish(self) -> Result<(Payload, SegmentRef), RepoError> {
-        let Self { header, mut payload, index } = self;
-        let pages = |ranges: &[PageRange]| ranges.iter().map(|range| range.len()).sum::<u64>();
-        let count = pages(&index.data) + pages(&index.zero);
+    pub(crate) fn finish(self, session: SessionId) -> Result<(Payload, SegmentRef), RepoError> {
+        let Self { envelope, mut payload, index } = self;
+        let none = || RepoError::WrongPages { what: "a segment without pages".into() };
+        let (first, last) = index.bounds().ok_or_else(none)?;
+        let pages = index.pages();
         let index_at = payload.len();
         let chunk = Bytes::from(index.to_bytes());
-        let frame = encode_frame(
-            CodecRegistry::builtin(),
-            &chunk,
-            Compression::Zstd(3),
-            &header.context(0, true),
-            true,
-        )?;
+        let frame = envelope.encode(&chunk, Compression::Zstd(3), (0, true), true)?;
         push_frame(&mut payload, &frame);
         let mut footer = Vec::with_capacity(FOOTER_LEN);
         footer.extend_from_slice(&index_at.to_le_bytes());
         footer.extend_from_slice(&(frame.len() as u32).to_le_bytes());
         footer.extend_from_slice(&(index.frames.len() as u32).to_le_bytes());
-        footer.extend_from_slice(&count.to_le_bytes());
-        let sum = footer_sum(&header.bytes(), &footer);
+        footer.extend_from_slice(&pages.to_le_bytes());
+        let sum = footer_sum(&envelope.header.bytes(), &footer);
         footer.extend_from_slice(&sum.to_le_bytes());
         footer.extend_from_slice(FOOTER_MAGIC);
         payload.push(footer);
         let reference = SegmentRef {
+            session,
             hash: ObjectHash::of(payload.pieces().iter().map(|piece| &piece[..])),
             len: payload.len(),
             index_at,
             index_len: frame.len() as u32,
             index_hash: ObjectHash::of([&frame.header()[..], &frame.payload()[..]]),
+            salt: ObjectHash(envelope.header.salt()),
+            key: envelope.header.generation(),
+            first,
+            last,
+            pages,
         };
         Ok((payload, reference))
     }

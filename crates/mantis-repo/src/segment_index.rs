@@ -88,8 +88,8 @@ impl SegmentIndex {
         out
     }
 
-    /// Reads an index of a backup of `page_count` pages. Takes memory in proportion to `bytes` only.
-    pub(crate) fn read(object: &str, bytes: &[u8], page_count: u64) -> Result<Self, RepoError> {
+    /// Reads an index of pages up to `last_page`. Takes memory in proportion to `bytes` only.
+    pub(crate) fn read(object: &str, bytes: &[u8], last_page: u64) -> Result<Self, RepoError> {
         let damaged = |what: &str| RepoError::damaged(object, format!("its index: {what}"));
         let short = || damaged("it is cut short");
         let mut cursor = Cursor(bytes);
@@ -98,7 +98,7 @@ impl SegmentIndex {
         let page_size =
             PageSize::new(page_size.into()).map_err(|error| damaged(&error.to_string()))?;
         let set = |bytes: Option<&[u8]>| {
-            PageSet::ranges_from_bytes(bytes.ok_or_else(short)?, page_count.min(MAX_PAGE_COUNT))
+            PageSet::ranges_from_bytes(bytes.ok_or_else(short)?, last_page.min(MAX_PAGE_COUNT))
                 .map_err(|error| damaged(&error.to_string()))
         };
         let zero = set(cursor.take(zero_len as usize))?;
@@ -124,6 +124,18 @@ impl SegmentIndex {
             return Err(damaged("a page is there twice"));
         }
         Ok(index)
+    }
+
+    /// How many pages are in the segment, those of zeros included.
+    pub(crate) fn pages(&self) -> u64 {
+        count(&self.zero).saturating_add(count(&self.data))
+    }
+
+    /// The first and the last page.
+    pub(crate) fn bounds(&self) -> Option<(u64, u64)> {
+        let ranges = || self.zero.iter().chain(&self.data);
+        let first = ranges().map(|range| range.first().get()).min()?;
+        Some((first, ranges().map(|range| range.last().get()).max()?))
     }
 
     /// The data pages with their hashes, ascending.

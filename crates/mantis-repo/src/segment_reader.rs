@@ -1,14 +1,16 @@
 //! Reads a segment back and believes nothing of it unproved.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRange, PageRun};
 use mantis_sink::{Sink, Span};
-use mantis_stream::{CodecRegistry, decode_frame};
 
-use crate::envelope::{HEADER_LEN, Header, Kind};
+use crate::envelope::{Envelope, HEADER_LEN, Header, Kind};
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{FrameRef, SegmentIndex};
-use crate::{ObjectHash, PageHasher, Place, RepoError, RepoId, SegmentRef, SessionId};
+use crate::vault::Vault;
+use crate::{ObjectHash, PageHasher, Place, RepoError, SegmentRef};
 
 /// The largest segment that is read, in bytes.
 const MAX_SEGMENT_LEN: u64 = 1 << 30;
@@ -16,9 +18,8 @@ const MAX_SEGMENT_LEN: u64 = 1 << 30;
 /// A segment, named by a manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentReader {
-    repo: RepoId,
-    page_count: u64,
-    reference: SegmentRef,
+    vault: Arc<Vault>,
+    pub(crate) reference: SegmentRef,
     pub(crate) object: String,
     place: Place,
 }
@@ -26,19 +27,14 @@ pub(crate) struct SegmentReader {
 /// A segment's bytes with its index, both proved against the manifest.
 pub(crate) struct OpenSegment {
     object: String,
-    header: Header,
+    envelope: Envelope,
     bytes: Bytes,
     pub(crate) index: SegmentIndex,
 }
 
 impl SegmentReader {
-    pub(crate) fn new(
-        repo: RepoId,
-        page_count: u64,
-        session: SessionId,
-        reference: &SegmentRef,
-    ) -> Result<Self, RepoError> {
-        let place = Place::Segment(session, reference.hash);
+    pub(crate) fn new(vault: &Arc<Vault>, reference: &SegmentRef) -> Result<Self, RepoError> {
+        let place = Place::Segment(reference.session, reference.hash);
         let object =
             place.key().map_err(|error| RepoError::damaged("a manifest", error))?.to_string();
         let end = reference.index_at.checked_add(reference.index_len.into());
@@ -48,7 +44,7 @@ impl SegmentReader {
         if !fits {
             return Err(RepoError::damaged(&object, "its manifest gives it an impossible shape"));
         }
-        Ok(Self { repo, page_count, reference: reference.clone(), object, place })
+        Ok(Self { vault: Arc::clone(vault), reference: reference.clone(), object, place })
     }
 
     /// Its length in bytes, as its manifest says.
@@ -60,34 +56,44 @@ impl SegmentReader {
         self.place.key().map_err(|error| RepoError::damaged(&self.object, error))
     }
 
-    fn decode_index(&self, header: &Header, frame: &Bytes) -> Result<SegmentIndex, RepoError> {
-        let object = &self.object;
-        if ObjectHash::of([&frame[..]]) != self.reference.index_hash {
-            return Err(RepoError::damaged(object, "its index is not the one its manifest names"));
+    /// The envelope, from what the manifest says of the header.
+    fn envelope(&self) -> Result<Envelope, RepoError> {
+        let SegmentRef { salt, key, .. } = &self.reference;
+        let header = self.vault.known_header(Kind::Segment, salt.0, *key);
+        self.vault.envelope_of(&self.object, header)
+    }
+
+    fn decode_index(&self, envelope: &Envelope, frame: &Bytes) -> Result<SegmentIndex, RepoError> {
+        let (object, reference) = (&self.object, &self.reference);
+        let damaged = |what| Err(RepoError::damaged(object, what));
+        if ObjectHash::of([&frame[..]]) != reference.index_hash {
+            return damaged("its index is not the one its manifest names");
         }
-        let opened = decode_frame(CodecRegistry::builtin(), frame, &header.context(0, true));
+        let opened = envelope.decode(frame, (0, true));
         let (chunk, _) = opened.map_err(|source| RepoError::Frame {
             object: object.clone(),
             frame: usize::MAX,
             source,
         })?;
-        let index = SegmentIndex::read(object, &chunk, self.page_count)?;
+        let index = SegmentIndex::read(object, &chunk, reference.last)?;
         let frames = index.frames.iter().map(|frame| u64::from(frame.len));
-        if HEADER_LEN as u64 + frames.sum::<u64>() != self.reference.index_at {
-            return Err(RepoError::damaged(object, "its frames do not fill it"));
+        if HEADER_LEN as u64 + frames.sum::<u64>() != reference.index_at {
+            return damaged("its frames do not fill it");
+        }
+        if index.bounds() != Some((reference.first, reference.last))
+            || index.pages() != reference.pages
+        {
+            return damaged("it holds other pages than its manifest says");
         }
         Ok(index)
     }
 
-    /// Reads the index alone, in two small reads.
+    /// Reads the index alone, in one small read.
     pub(crate) async fn index(&self, sink: &dyn Sink) -> Result<SegmentIndex, RepoError> {
-        let key = self.key()?;
-        let head = sink.get(&key, Span::Part(0..HEADER_LEN as u64)).await?;
-        let header = Header::read(&self.object, &head, Kind::Segment, Some(self.repo))?;
         let start = self.reference.index_at;
-        let frame =
-            sink.get(&key, Span::Part(start..start + u64::from(self.reference.index_len))).await?;
-        self.decode_index(&header, &frame)
+        let span = Span::Part(start..start + u64::from(self.reference.index_len));
+        let frame = sink.get(&self.key()?, span).await?;
+        self.decode_index(&self.envelope()?, &frame)
     }
 
     /// Reads the whole segment.
@@ -103,16 +109,20 @@ impl SegmentReader {
     /// Proves header, footer and index of a segment; with `whole`, every byte, against its name.
     pub(crate) fn open(&self, bytes: Bytes, whole: bool) -> Result<OpenSegment, RepoError> {
         let damaged = |what| RepoError::damaged(&self.object, what);
-        let header = Header::read(&self.object, &bytes, Kind::Segment, Some(self.repo))?;
+        let header = Header::read(&self.object, &bytes, Kind::Segment, Some(self.vault.repo()))?;
         if whole && ObjectHash::of([&bytes[..]]) != self.reference.hash {
             return Err(damaged("its bytes do not match its name"));
+        }
+        let envelope = self.envelope()?;
+        if header != envelope.header {
+            return Err(damaged("its header is not the one its manifest names"));
         }
         let index_at = self.reference.index_at as usize;
         let index_end = index_at + self.reference.index_len as usize;
         if bytes.len() != index_end + FOOTER_LEN {
             return Err(damaged("it has another length than its manifest says"));
         }
-        let index = self.decode_index(&header, &bytes.slice(index_at..index_end))?;
+        let index = self.decode_index(&envelope, &bytes.slice(index_at..index_end))?;
         let (fields, tail) = bytes[index_end..].split_at(24);
         let sum = footer_sum(&bytes[..HEADER_LEN], fields).to_le_bytes();
         let place =
@@ -121,7 +131,7 @@ impl SegmentReader {
         if tail[..4] != sum || tail[4..] != FOOTER_MAGIC[..] || fields[..12] != place[..] {
             return Err(damaged("its footer is damaged"));
         }
-        Ok(OpenSegment { object: self.object.clone(), header, bytes, index })
+        Ok(OpenSegment { object: self.object.clone(), envelope, bytes, index })
     }
 }
 
@@ -175,10 +185,8 @@ impl OpenSegment {
                 continue;
             }
             let first = ranges.first().map_or(0, |range| range.first().get());
-            let context = self.header.context(first, false);
             let end = offset + frame.len as usize;
-            let opened =
-                decode_frame(CodecRegistry::builtin(), &self.bytes.slice(offset..end), &context);
+            let opened = self.envelope.decode(&self.bytes.slice(offset..end), (first, false));
             let fail =
                 |source| RepoError::Frame { object: self.object.clone(), frame: number, source };
             let (chunk, len) = opened.map_err(fail)?;

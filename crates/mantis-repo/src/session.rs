@@ -5,7 +5,7 @@
 //! 1. `sess/<s>`: everyone sees that a session is under way. Left behind: a session that a collector
 //!    gives up later; nothing of any backup is touched.
 //! 2. `seg/<s>/…`: the pages. Left behind: segments that no manifest names, freed by a collector.
-//! 3. `man/<s>/…`, read back: the manifest. Left behind: the same, and a manifest that nobody
+//! 3. `lay/<s>/…`, `man/<s>/…`, read back: long lists of segments, the manifest. Left behind: the same, and a manifest that nobody
 //!    committed, which is no backup.
 //! 4. `out/<s>`, created if absent: **the commit**. Before it there is no backup, after it there is.
 //! 5. `sess/<s>` is deleted, as a courtesy; the outcome alone counts.
@@ -16,20 +16,33 @@ use mantis_sink::{Payload, Sink, Span};
 use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{self, Header, Kind};
-use crate::{ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
+use crate::envelope::{self, Envelope, Kind};
+use crate::{Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
 
 /// The largest session object or outcome that is read, in bytes.
 const MAX_SMALL_LEN: u64 = 16 << 10;
 
 /// What `sess/<s>` holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Intent {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Intent {
     /// Who: for people who wonder.
-    owner: String,
-    /// When it began, by its own clock: for people, never for safety.
-    began_at: UnixMillis,
-    what: String,
+    pub(crate) owner: String,
+    /// When it began, by its own clock. It decides when a collector gives it up, never whether that is safe.
+    pub(crate) began_at: UnixMillis,
+    pub(crate) what: Purpose,
+}
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Purpose {
+    /// It writes a backup.
+    Backup,
+    /// It reads backups: collectors leave them whole until it ends, or give it up.
+    Restore,
+    /// It brings back a forgotten backup.
+    Undo,
 }
 
 /// What `out/<s>` holds.
@@ -40,6 +53,12 @@ pub(crate) enum SessionOutcome {
     Commit { manifest: ObjectHash },
     /// A collector gave the session up; it has no backup and never will.
     Fenced,
+    /// A session that only read has ended.
+    Done,
+}
+
+pub(crate) fn outcome_json(outcome: &SessionOutcome) -> Result<Bytes, RepoError> {
+    json("the outcome", outcome)
 }
 
 /// A session under way.
@@ -56,13 +75,13 @@ fn json<T: Serialize>(object: &str, value: &T) -> Result<Bytes, RepoError> {
 }
 
 impl Session {
-    /// Announces a session that is going to write a backup. `entropy` must be fresh random bytes;
-    /// `owner` tells people who it is.
+    /// Announces a session. `entropy` must be fresh random bytes; `owner` tells people who it is.
     ///
     /// # Errors
     /// What the store reports.
     pub async fn begin(
         repo: &Repository,
+        what: Purpose,
         entropy: [u8; 32],
         owner: &str,
         began_at: UnixMillis,
@@ -79,7 +98,7 @@ impl Session {
         unique.copy_from_slice(&seed[..16]);
         let id = SessionId { sequence: newest.saturating_add(1), unique };
         let mut session = Self { repo: repo.clone(), id, entropy, salts: 0 };
-        let intent = Intent { owner: owner.to_owned(), began_at, what: "backup".to_owned() };
+        let intent = Intent { owner: owner.to_owned(), began_at, what };
         let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
         session.put(Place::Session(id), sealed).await?;
         Ok(session)
@@ -98,21 +117,35 @@ impl Session {
         blake3::derive_key("mantis-backup 2026 object salt", &input)
     }
 
-    /// The header of a new object.
-    pub(crate) fn header(&mut self, kind: Kind) -> Header {
-        Header::new(kind, self.repo.id(), self.salt())
+    /// The envelope of a new object.
+    pub(crate) fn envelope(&mut self, kind: Kind) -> Result<Envelope, RepoError> {
+        let salt = self.salt();
+        self.repo.vault().envelope(kind, salt)
     }
 
     pub(crate) fn seal(&mut self, kind: Kind, chunk: Bytes) -> Result<Payload, RepoError> {
-        envelope::seal(&self.header(kind), chunk, Compression::None)
+        envelope::seal(&self.envelope(kind)?, &chunk, Compression::None)
     }
 
-    pub(crate) fn next_salt(&mut self) -> [u8; 32] {
-        self.salt()
-    }
-
-    async fn put(&self, place: Place, payload: Payload) -> Result<(), RepoError> {
+    pub(crate) async fn put(&self, place: Place, payload: Payload) -> Result<(), RepoError> {
         put_own(self.repo.sink(), place, payload).await
+    }
+
+    /// Stores a manifest and reads it back; its hash.
+    pub(crate) async fn store_manifest(
+        &mut self,
+        manifest: &Manifest,
+    ) -> Result<ObjectHash, RepoError> {
+        let sealed = manifest.seal(&self.envelope(Kind::Manifest)?)?.to_bytes();
+        let hash = ObjectHash::of([&sealed[..]]);
+        let place = Place::Manifest(self.id, hash);
+        self.put(place, sealed.clone().into()).await?;
+        let key = place.key().map_err(|error| RepoError::damaged("the manifest", error))?;
+        let span = Span::Whole { limit: sealed.len() as u64 };
+        if self.repo.sink().get(&key, span).await? == sealed {
+            return Ok(hash);
+        }
+        Err(RepoError::damaged(key, "it does not read back as it was written"))
     }
 
     /// Commits: from here on the backup of this manifest exists.
@@ -122,7 +155,7 @@ impl Session {
     pub(crate) async fn commit(mut self, manifest: ObjectHash) -> Result<(), RepoError> {
         let place = Place::Outcome(self.id);
         let ours = SessionOutcome::Commit { manifest };
-        let sealed = self.seal(Kind::Outcome, json("the outcome", &ours)?)?;
+        let sealed = self.seal(Kind::Outcome, outcome_json(&ours)?)?;
         let key = place.key().map_err(|error| RepoError::damaged("the outcome", error))?;
         if let Err(error) = self.repo.sink().put_new(&key, sealed).await {
             match read_outcome(&self.repo, self.id).await {
@@ -147,7 +180,8 @@ impl Session {
     /// the rest is a collector's.
     pub async fn abandon(self) {
         let sink = self.repo.sink();
-        for folder in [format!("man/{}", self.id), format!("seg/{}", self.id)] {
+        for folder in [Place::MANIFESTS, Place::LAYERS, Place::SEGMENTS] {
+            let folder = format!("{folder}/{}", self.id);
             match sink.list(&folder).await {
                 Ok(objects) => {
                     let deletes = objects.into_iter().map(|object| async move {
@@ -190,6 +224,18 @@ pub(crate) async fn read_outcome(
     let place = Place::Outcome(session);
     let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
     let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;
-    let (_, json) = envelope::open(key.as_str(), &bytes, Kind::Outcome, Some(repo.id()))?;
+    let json = envelope::open(key.as_str(), &bytes, Kind::Outcome, repo.vault())?;
+    serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
+}
+
+/// What a session said of itself when it began.
+pub(crate) async fn read_intent(
+    repo: &Repository,
+    session: SessionId,
+) -> Result<Intent, RepoError> {
+    let place = Place::Session(session);
+    let key = place.key().map_err(|error| RepoError::damaged("a session", error))?;
+    let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;
+    let json = envelope::open(key.as_str(), &bytes, Kind::Session, repo.vault())?;
     serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
 }

@@ -4,22 +4,60 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use mantis_page::{PageNo, PageRange};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
-use crate::fingerprint::Fingerprinter;
-use crate::page_walk::PageWalk;
+use crate::digest::Tally;
 use crate::segment_reader::SegmentReader;
-use crate::{BackupId, BackupInfo, Manifest, RepoError, Repository, Selector};
+use crate::stack_cursor::StackCursor;
+use crate::{BackupId, BackupInfo, Fingerprint, Manifest, RepoError, Repository, Selector};
+
+/// Pages whose hashes are looked at in one go.
+pub(crate) const PAGES_AT_ONCE: u64 = 4096;
 
 /// How a verification runs.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
     /// Segments read at once; 0: one for each core.
     pub jobs: usize,
+    /// Which segments are read.
+    pub reach: Reach,
     /// Stops it.
     pub cancel: CancellationToken,
     /// Shows how far it is.
     pub progress: Arc<ProgressTracker>,
+}
+
+/// Which segments a verification reads. Manifests, lists and indexes are always read and proved.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Reach {
+    /// All: every byte is proved.
+    #[default]
+    Everything,
+    /// None: of each, that it is there with its right length.
+    Metadata,
+    /// A share of them, from 0 to 1; of the others as with `Metadata`. Another `seed`, another choice.
+    Sample {
+        /// The share.
+        share: f64,
+        /// What chooses.
+        seed: u64,
+    },
+}
+
+impl Reach {
+    fn reads(self, reader: &SegmentReader) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Metadata => false,
+            Self::Sample { share, seed } => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&seed.to_le_bytes()).update(&reader.reference.hash.0);
+                let [a, b, c, d, ..] = *hasher.finalize().as_bytes();
+                f64::from(u32::from_le_bytes([a, b, c, d])) < share * (f64::from(u32::MAX) + 1.0)
+            }
+        }
+    }
 }
 
 /// One damaged object.
@@ -31,6 +69,8 @@ pub struct Damage {
     pub what: String,
     /// The backups that need it.
     pub backups: Vec<BackupId>,
+    /// The pages that are in it, first and last; none where it holds no pages, or all.
+    pub pages: Option<(u64, u64)>,
 }
 
 /// What a verification found.
@@ -79,6 +119,7 @@ impl Repository {
                 object: format!("the backup of session {}", unreadable.session),
                 what: chain(&unreadable.error),
                 backups: vec![BackupId(unreadable.session.unique)],
+                pages: None,
             }));
         }
         for id in ids {
@@ -101,6 +142,7 @@ impl Repository {
                     object: format!("backup {}", info.id),
                     what: chain(&error),
                     backups: vec![info.id],
+                    pages: None,
                 }),
                 Err(error) => return Err(error),
             }
@@ -118,32 +160,36 @@ impl Repository {
         segments: &mut BTreeMap<String, (SegmentReader, Vec<BackupId>)>,
     ) -> Result<(), RepoError> {
         let info = &manifest.info;
-        for layer in &manifest.layers {
-            for reference in &layer.segments {
-                let reader =
-                    SegmentReader::new(self.id(), info.meta.page_count, layer.session, reference)?;
-                let entry =
-                    segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
+        for reference in manifest.segments() {
+            let reader = SegmentReader::new(self.vault(), reference)?;
+            let entry =
+                segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
+            if entry.1.last() != Some(&info.id) {
                 entry.1.push(info.id);
             }
         }
         let object = format!("backup {}", info.id);
-        let zeros = vec![0; manifest.page_size(&object)?.bytes()];
-        let zero_hash = self.page_hasher().hash(&zeros);
-        let mut walk = PageWalk::new(self.id(), manifest, self.sink()).await?;
-        let mut fingerprint = Fingerprinter::default();
-        let mut due = 1;
-        while let Some((page, hash)) = walk.next(self.sink()).await? {
-            if page.get() != due {
-                return Err(RepoError::damaged(object, format!("page {due} is in no segment")));
+        if let Some(missing) = self.missing_segment(manifest).await? {
+            let what = format!("{missing} is not there, or has another length");
+            return Err(RepoError::damaged(object, what));
+        }
+        let mut cursor = StackCursor::new(self, manifest, false)?;
+        let mut tally = Tally::default();
+        let all = PageRange::new(PageNo::FIRST, info.meta.page_count);
+        for range in all.into_iter().flat_map(|all| all.split(PAGES_AT_ONCE)) {
+            for (page, held) in range.pages().zip(cursor.collect(range).await?) {
+                let Some(held) = held else {
+                    return Err(RepoError::damaged(
+                        object,
+                        format!("page {page} is in no segment"),
+                    ));
+                };
+                tally.count(self.page_hasher(), page.get(), held);
             }
-            fingerprint.add(&hash.unwrap_or(zero_hash));
-            due += 1;
         }
-        if due != info.meta.page_count + 1 {
-            return Err(RepoError::damaged(object, format!("page {due} is in no segment")));
-        }
-        if fingerprint.finish() != info.fingerprint {
+        let mut sum = tally.terms;
+        sum.add(self.page_hasher().terms().shape(info.meta.page_size, info.meta.byte_len));
+        if Fingerprint::from(sum) != info.fingerprint {
             return Err(RepoError::damaged(object, "its pages do not give its fingerprint"));
         }
         Ok(())
@@ -157,10 +203,12 @@ impl Repository {
     ) -> Result<(), RepoError> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
-        let total = segments.values().map(|(reader, _)| reader.len()).sum();
-        options.progress.expect(segments.len() as u64, total);
+        let chosen: Vec<(SegmentReader, Vec<BackupId>)> =
+            segments.into_values().filter(|(reader, _)| options.reach.reads(reader)).collect();
+        let total = chosen.iter().map(|(reader, _)| reader.len()).sum();
+        options.progress.expect(chosen.len() as u64, total);
         let mut checks =
-            futures::stream::iter(segments.into_values().map(|(reader, backups)| async move {
+            futures::stream::iter(chosen.into_iter().map(|(reader, backups)| async move {
                 let checked = self.check_segment(&reader).await;
                 (reader, backups, checked)
             }))
@@ -179,7 +227,8 @@ impl Repository {
                 Ok(()) => {}
                 Err(error) if error.is_damage() => {
                     let what = chain(&error);
-                    report.damaged.push(Damage { object: reader.object, what, backups });
+                    let pages = Some((reader.reference.first, reader.reference.last));
+                    report.damaged.push(Damage { object: reader.object, what, backups, pages });
                 }
                 Err(error) => return Err(error),
             }

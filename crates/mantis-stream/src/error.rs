@@ -44,6 +44,12 @@ pub enum StreamError {
         /// The cipher's number.
         id: u8,
     },
+    /// The cipher refused: the key is another one, or the sealed bytes are not what was written.
+    #[error("cannot {doing}: another key, or not what was written")]
+    Cipher {
+        /// What was being done.
+        doing: &'static str,
+    },
     /// Bits that must be zero are not.
     #[error("the frame has flags that this version does not know")]
     UnknownFlags,

@@ -5,14 +5,17 @@
 //! | 0 | 4 | length of the payload as stored, little-endian |
 //! | 4 | 4 | length of the chunk, little-endian |
 //! | 8 | 1 | codec: 0 none, 1 lz4 (block), 2 zstd, 3 gzip |
-//! | 9 | 1 | cipher: 0 none |
+//! | 9 | 1 | cipher: 0 none, 1 AES-256-GCM |
 //! | 10 | 2 | flags, zero |
 //! | 12 | 4 | CRC-32 (IEEE) of bytes 0..12, the caller's context, and the payload |
 //! | 16 | … | payload |
+//!
+//! A sealed payload is the ciphertext and its tag; bytes 0..12 and the context are authenticated with
+//! it. The checksum covers the sealed bytes, so that damage is told from a wrong key.
 
 use bytes::{BufMut, Bytes};
 
-use crate::{CodecRegistry, Compression, StreamError};
+use crate::{CodecRegistry, Compression, FrameCipher, StreamError};
 
 /// The length of a frame's header in bytes.
 pub const FRAME_HEADER_LEN: usize = 16;
@@ -63,22 +66,38 @@ fn checksum(fields: &[u8], context: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// How a frame is sealed: the cipher with its key, and a nonce that this key never meets again.
+#[derive(Clone, Copy)]
+pub struct Seal<'a> {
+    /// The cipher.
+    pub cipher: &'a dyn FrameCipher,
+    /// The nonce.
+    pub nonce: [u8; 12],
+}
+
+impl std::fmt::Debug for Seal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seal(..)")
+    }
+}
+
 /// Makes a frame of a chunk. A chunk that does not shrink is stored as it is. `context` binds the
 /// frame to its place: only a reader that gives the same bytes can open it. With `check`, what was
-/// compressed is decompressed again and compared before it is let out.
+/// compressed is decompressed again and compared before it is let out. With `seal`, it is encrypted.
 ///
 /// # Errors
-/// [`StreamError::TooLarge`], [`StreamError::Codec`], [`StreamError::SelfCheck`].
+/// [`StreamError::TooLarge`], [`StreamError::Codec`], [`StreamError::SelfCheck`],
+/// [`StreamError::Cipher`].
 ///
 /// ```
 /// use bytes::Bytes;
 /// use mantis_stream::{CodecRegistry, Compression, decode_frame, encode_frame};
 /// let chunk = Bytes::from(vec![7; 4096]);
 /// let codecs = CodecRegistry::builtin();
-/// let frame = encode_frame(codecs, &chunk, Compression::Zstd(1), b"place 1", true)?;
+/// let frame = encode_frame(codecs, &chunk, Compression::Zstd(1), b"place 1", true, None)?;
 /// let bytes = Bytes::from(frame.to_bytes());
-/// assert_eq!(decode_frame(codecs, &bytes, b"place 1")?, (chunk, frame.len()));
-/// assert!(decode_frame(codecs, &bytes, b"place 2").is_err());
+/// assert_eq!(decode_frame(codecs, &bytes, b"place 1", None)?, (chunk, frame.len()));
+/// assert!(decode_frame(codecs, &bytes, b"place 2", None).is_err());
 /// # Ok::<(), mantis_stream::StreamError>(())
 /// ```
 pub fn encode_frame(
@@ -87,6 +106,7 @@ pub fn encode_frame(
     compression: Compression,
     context: &[u8],
     check: bool,
+    seal: Option<Seal<'_>>,
 ) -> Result<Frame, StreamError> {
     if chunk.len() > MAX_CHUNK_LEN {
         return Err(StreamError::TooLarge { len: chunk.len() as u64, max: MAX_CHUNK_LEN as u64 });
@@ -108,12 +128,19 @@ pub fn encode_frame(
             (codec_id, payload) = (id, Bytes::from(stored));
         }
     }
+    let tag_len = seal.map_or(0, |seal| seal.cipher.tag_len());
     let mut header = [0; FRAME_HEADER_LEN];
-    let (mut fields, mut crc) = header.split_at_mut(12);
-    fields.put_u32_le(payload.len() as u32);
+    let mut fields = &mut header[..12];
+    fields.put_u32_le((payload.len() + tag_len) as u32);
     fields.put_u32_le(chunk.len() as u32);
     fields.put_u8(codec_id);
-    crc.put_u32_le(0);
+    fields.put_u8(seal.map_or(0, |seal| seal.cipher.id()));
+    if let Some(Seal { cipher, nonce }) = seal {
+        let mut sealed = Vec::with_capacity(payload.len() + tag_len);
+        sealed.extend_from_slice(&payload);
+        cipher.seal(nonce, &[&header[..12], context].concat(), &mut sealed)?;
+        payload = sealed.into();
+    }
     let sum = checksum(&header[..12], context, &payload);
     header[12..].copy_from_slice(&sum.to_le_bytes());
     Ok(Frame { header, payload })
@@ -124,7 +151,8 @@ fn field(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Opens the frame at the start of `bytes`: its chunk, and how many bytes the frame has. The checksum
-/// is checked before anything else is believed.
+/// is checked before anything else is believed. With `seal`, only a frame that was sealed so opens;
+/// without, only one that was not sealed.
 ///
 /// # Errors
 /// What is wrong with the frame.
@@ -132,6 +160,7 @@ pub fn decode_frame(
     codecs: &CodecRegistry,
     bytes: &Bytes,
     context: &[u8],
+    seal: Option<Seal<'_>>,
 ) -> Result<(Bytes, usize), StreamError> {
     let short = |need| StreamError::CutShort { have: bytes.len(), need };
     let header = bytes.get(..FRAME_HEADER_LEN).ok_or(short(FRAME_HEADER_LEN))?;
@@ -151,12 +180,20 @@ pub fn decode_frame(
     if found != expected {
         return Err(StreamError::Checksum { expected, found });
     }
-    if header[9] != 0 {
+    if header[9] != seal.map_or(0, |seal| seal.cipher.id()) {
         return Err(StreamError::UnknownCipher { id: header[9] });
     }
     if header[10..12] != [0, 0] {
         return Err(StreamError::UnknownFlags);
     }
+    let payload = match seal {
+        None => payload,
+        Some(Seal { cipher, nonce }) => {
+            let mut opened = payload.to_vec();
+            cipher.open(nonce, &[&header[..12], context].concat(), &mut opened)?;
+            opened.into()
+        }
+    };
     let chunk = match header[8] {
         CODEC_NONE => payload,
         id => {
@@ -189,7 +226,7 @@ mod tests {
     }
 
     fn encode(chunk: &Bytes, compression: Compression, context: &[u8]) -> Frame {
-        encode_frame(CodecRegistry::builtin(), chunk, compression, context, true).unwrap()
+        encode_frame(CodecRegistry::builtin(), chunk, compression, context, true, None).unwrap()
     }
 
     proptest! {
@@ -203,13 +240,13 @@ mod tests {
             let chunk = Bytes::from(chunk);
             let frame = encode(&chunk, compression, &context);
             let bytes = Bytes::from([frame.to_bytes(), vec![1, 2, 3]].concat());
-            let decoded = decode_frame(CodecRegistry::builtin(), &bytes, &context).unwrap();
+            let decoded = decode_frame(CodecRegistry::builtin(), &bytes, &context, None).unwrap();
             prop_assert_eq!(decoded, (chunk, frame.len()));
         }
 
         #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = decode_frame(CodecRegistry::builtin(), &Bytes::from(bytes), b"");
+            let _ = decode_frame(CodecRegistry::builtin(), &Bytes::from(bytes), b"", None);
         }
     }
 
@@ -223,12 +260,13 @@ mod tests {
             for bit in 0..whole.len() * 8 {
                 let mut bytes = whole.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                let result = decode_frame(CodecRegistry::builtin(), &Bytes::from(bytes), b"here");
+                let result =
+                    decode_frame(CodecRegistry::builtin(), &Bytes::from(bytes), b"here", None);
                 assert!(result.is_err(), "{compression}, bit {bit}");
             }
             for cut in 0..whole.len() {
                 let bytes = Bytes::copy_from_slice(&whole[..cut]);
-                assert!(decode_frame(CodecRegistry::builtin(), &bytes, b"here").is_err());
+                assert!(decode_frame(CodecRegistry::builtin(), &bytes, b"here", None).is_err());
             }
         }
     }
@@ -238,5 +276,35 @@ mod tests {
         let chunk = Bytes::from_static(b"x");
         let frame = encode(&chunk, Compression::Zstd(19), b"");
         assert_eq!(frame.payload().as_ptr(), chunk.as_ptr());
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn a_sealed_frame_opens_with_its_key_nonce_and_context_only() {
+        use crate::Aes256Gcm;
+        let codecs = CodecRegistry::builtin();
+        let chunk = Bytes::from(vec![9; 5000]);
+        let (right, wrong) = (Aes256Gcm::new(&[1; 32]).unwrap(), Aes256Gcm::new(&[2; 32]).unwrap());
+        let seal = Seal { cipher: &right, nonce: [3; 12] };
+        for compression in [Compression::None, Compression::Zstd(1)] {
+            let frame =
+                encode_frame(codecs, &chunk, compression, b"here", true, Some(seal)).unwrap();
+            let whole = Bytes::from(frame.to_bytes());
+            let open = |context, seal| decode_frame(codecs, &whole, context, seal);
+            assert_eq!(open(b"here", Some(seal)).unwrap(), (chunk.clone(), frame.len()));
+            assert!(open(b"here", None).is_err() && open(b"away", Some(seal)).is_err());
+            let other = Seal { nonce: [4; 12], ..seal };
+            assert!(matches!(open(b"here", Some(other)), Err(StreamError::Cipher { .. })));
+            let other = Seal { cipher: &wrong, ..seal };
+            assert!(matches!(open(b"here", Some(other)), Err(StreamError::Cipher { .. })));
+            let plain = encode_frame(codecs, &chunk, compression, b"here", true, None).unwrap();
+            let plain = Bytes::from(plain.to_bytes());
+            assert!(decode_frame(codecs, &plain, b"here", Some(seal)).is_err(), "no downgrade");
+            for bit in (0..whole.len() * 8).step_by(if whole.len() > 500 { 97 } else { 1 }) {
+                let mut bytes = whole.to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode_frame(codecs, &Bytes::from(bytes), b"here", Some(seal)).is_err());
+            }
+        }
     }
 }

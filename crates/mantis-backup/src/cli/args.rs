@@ -8,7 +8,7 @@ use mantis_engine::sqlite::JournalLock;
 use mantis_repo::UnixMillis;
 use mantis_stream::Compression;
 
-use super::parse::{duration, size_rate, tag};
+use super::parse::{duration, grace, share, size_rate, tag};
 use crate::parse_time;
 
 /// Hot backups of live databases: consistent while they are written, without making writers wait.
@@ -22,6 +22,24 @@ pub(crate) struct Cli {
     /// The repository: a path or URL (./backups, file:///srv/backups)
     #[arg(long, global = true, env = "MANTIS_REPO", value_name = "URL", hide_env_values = true)]
     pub(crate) repo: Option<String>,
+    /// The password of an encrypted repository: the first line's worth of this file
+    #[arg(
+        long,
+        global = true,
+        env = "MANTIS_PASSWORD_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The password of an encrypted repository: what this command prints
+    #[arg(
+        long,
+        global = true,
+        env = "MANTIS_PASSWORD_COMMAND",
+        value_name = "COMMAND",
+        hide_env_values = true
+    )]
+    pub(crate) password_command: Option<String>,
     /// Print one JSON document on standard output: the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -68,8 +86,8 @@ pub(crate) enum Command {
     /// restores every backup and proves that each is one consistent moment, and compares the writer's
     /// speed with and without the backup.
     Demo(DemoArgs),
-    /// Make a repository
-    Init,
+    /// Make a repository; an encrypted one where a password is given
+    Init(InitArgs),
     /// Back up databases while they are written
     Backup(BackupArgs),
     /// List backups, newest last
@@ -84,6 +102,15 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Read backups back and prove every byte
     Verify(VerifyArgs),
+    /// Forget backups: by id, or by rules
+    Forget(ForgetArgs),
+    /// Free what nothing refers to
+    Prune(PruneArgs),
+    /// Keys of an encrypted repository
+    Key {
+        #[command(subcommand)]
+        what: KeyCommand,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  mantis completions bash > /etc/bash_completion.d/mantis")]
     Completions {
@@ -102,6 +129,93 @@ pub(crate) enum Command {
         /// The database
         database: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mantis init --repo /srv/backups\n  \
+    mantis init --repo /srv/backups --password-file /etc/mantis/password\n\nA repository is encrypted if a password is \
+    given, by file, command or MANTIS_PASSWORD, and only\nthen. It cannot be changed later. Keep the password where a \
+    disaster leaves it: without it, nobody\nreads the backups again.")]
+pub(crate) struct InitArgs {
+    /// What to call the first key
+    #[arg(long, value_name = "TEXT", default_value = "first")]
+    pub(crate) label: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mantis forget 3f9a 77b0\n  mantis forget --keep-last 30 --dry-run\n  \
+    mantis forget --keep-last 30 --source app --prune\n  mantis forget --undo 3f9a\n\nA forgotten backup is in no list \
+    and is freed by `mantis prune` after its time of grace; until then\n--undo brings it back. Rules never forget the newest \
+    backup of a source."
+)]
+pub(crate) struct ForgetArgs {
+    /// Backups: the start of each one's id
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Keep the last N of each source, and forget the others
+    #[arg(long, value_name = "N", conflicts_with = "ids", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_last: Option<u32>,
+    /// Of this source only
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
+    pub(crate) source: Option<String>,
+    /// Bring this forgotten backup back
+    #[arg(long, value_name = "ID", conflicts_with_all = ["ids", "keep_last", "source", "prune"])]
+    pub(crate) undo: Option<String>,
+    /// Say what would be forgotten, and forget nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Then free what nothing refers to
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// With --prune: how long forgotten backups wait
+    #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
+    pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prune runs beside backups, restores and other prunes. What a session under way might refer to \
+    waits\nfor it, and the next prune frees it; a session under way for longer than the time of grace is given up."
+)]
+pub(crate) struct PruneArgs {
+    /// Say what would be freed, and free nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How long forgotten backups wait, and how long a session may be under way; 0s only where nobody else
+    /// uses the repository
+    #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
+    pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// List the keys there are
+    List,
+    /// Add a password that opens the repository
+    #[command(
+        after_help = "Example, to change a password:\n  mantis key add --new-password-file new\n  \
+        mantis key list --password-file new\n  mantis key remove OLD --password-file new"
+    )]
+    Add {
+        /// The new password: the first line's worth of this file; asked for at a terminal without it
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+        /// What to call it
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        label: String,
+    },
+    /// Remove a key; never the last one
+    ///
+    /// Its password opens the repository no more. Whoever has read the keyring with it before can still read
+    /// what was written until then, and what is written until the next rotation.
+    Remove {
+        /// The start of the key's id
+        #[arg(value_name = "KEY_ID")]
+        id: String,
+    },
+    /// Seal what is written from now on with a new master key; every password opens it
+    Rotate,
 }
 
 #[derive(Debug, Args)]
@@ -248,10 +362,24 @@ pub(crate) struct RestoreArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mantis verify\n  mantis verify latest --restore-check\n  \
+    mantis verify --sample 0.1\n\nManifests and indexes are always read whole. Exit code 1: damage was found.")]
 pub(crate) struct VerifyArgs {
     /// Backups: the start of each one's id, or latest; all without one
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
+    /// Read this share of the segments, another one each time: 0.1
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "metadata_only")]
+    pub(crate) sample: Option<f64>,
+    /// Read no segments: of each, only that it is there with its right length
+    #[arg(long)]
+    pub(crate) metadata_only: bool,
+    /// Restore each backup to a temporary file and run its engine's own check
+    #[arg(long)]
+    pub(crate) restore_check: bool,
+    /// Where temporary files go; the system's temporary folder without it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) temp_folder: Option<PathBuf>,
     /// Pieces of work at once; the number of cores without it
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) jobs: usize,

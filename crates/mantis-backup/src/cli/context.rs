@@ -6,6 +6,7 @@ use mantis_repo::{RepoError, Repository};
 use mantis_stream::CancellationToken;
 
 use super::args::Cli;
+use super::password::PasswordSource;
 use crate::{Error, open_repository};
 
 /// What every command needs.
@@ -16,13 +17,15 @@ pub(crate) struct Context {
     pub(crate) quiet: bool,
     pub(crate) bars: bool,
     pub(crate) cancel: CancellationToken,
+    password: PasswordSource,
 }
 
 impl Context {
     pub(crate) fn new(cli: &Cli) -> Self {
         let bars = !cli.no_progress && !cli.quiet && std::io::stderr().is_terminal();
         let cancel = CancellationToken::new();
-        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel }
+        let password = PasswordSource::of(cli);
+        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel, password }
     }
 
     /// The first signal asks jobs to stop and clean up; the second ends the process.
@@ -59,9 +62,23 @@ impl Context {
         })
     }
 
-    /// Opens the repository.
+    /// Where the password comes from.
+    pub(crate) const fn password(&self) -> &PasswordSource {
+        &self.password
+    }
+
+    /// Opens the repository. Where it is encrypted, no password was given and there is a terminal, it is
+    /// asked for there.
     pub(crate) async fn open(&self) -> Result<Repository, Error> {
-        open_repository(self.url()?).await
+        let url = self.url()?;
+        let given = self.password.given()?;
+        match open_repository(url, given.as_ref()).await {
+            Err(Error::Repo(RepoError::NeedsPassword { .. })) if PasswordSource::can_ask() => {
+                let password = PasswordSource::ask(&format!("Password of {url}: "))?;
+                open_repository(url, Some(&password)).await
+            }
+            opened => opened,
+        }
     }
 
     /// Fails where someone asked to stop.

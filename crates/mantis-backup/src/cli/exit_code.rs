@@ -17,6 +17,8 @@ pub(crate) enum Ending {
     /// Some of what was asked for was done.
     InPart,
     NoRepository,
+    /// No password, or a wrong one.
+    Password,
     /// Stopped by a signal, and cleaned up.
     Interrupted,
 }
@@ -26,6 +28,7 @@ impl Ending {
         match error {
             Error::Usage { .. } => Self::Usage,
             Error::Repo(RepoError::NoRepository { .. }) => Self::NoRepository,
+            Error::Repo(error) if error.is_password() => Self::Password,
             error if error.is_cancelled() => Self::Interrupted,
             _ => Self::Failed,
         }
@@ -38,6 +41,7 @@ impl Ending {
             Self::Usage => 2,
             Self::InPart => 3,
             Self::NoRepository => 10,
+            Self::Password => 12,
             Self::Interrupted => 130,
         })
     }

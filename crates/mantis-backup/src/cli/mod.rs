@@ -6,6 +6,7 @@ mod context;
 mod exit_code;
 mod output;
 mod parse;
+mod password;
 mod progress;
 
 use std::io::{IsTerminal, Write};
@@ -85,12 +86,15 @@ fn run(cli: Cli) -> Result<Ending, Error> {
         context.stop_on_signals();
         match cli.command {
             Command::Demo(args) => commands::demo::run(&context, args).await,
-            Command::Init => commands::init::run(&context).await,
+            Command::Init(args) => commands::init::run(&context, args).await,
             Command::Backup(args) => commands::backup::run(&context, args).await,
             Command::List(args) => commands::list::run(&context, args).await,
             Command::Show { id } => commands::show::run(&context, id).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,
+            Command::Forget(args) => commands::forget::run(&context, args).await,
+            Command::Prune(args) => commands::prune::run(&context, args).await,
+            Command::Key { what } => commands::key::run(&context, what).await,
             Command::Completions { .. } | Command::Man { .. } | Command::DemoWriter { .. } => {
                 Ok(Ending::Done)
             }

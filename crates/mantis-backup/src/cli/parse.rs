@@ -35,6 +35,26 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is written as 250ms, 90s, 10m, 2h or 1d".into())
 }
 
+/// As [`duration`], or `0s`.
+pub(crate) fn grace(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => duration(text),
+    }
+}
+
+/// A share from 0 to 1: `0.1`, `10%`.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let parsed = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.trim().parse(),
+    };
+    parsed
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share is written as 0.1 or 10%".into())
+}
+
 /// `50MB/s`, `512KiB/s`; the `/s` may be left out.
 pub(crate) fn size_rate(text: &str) -> Result<u64, String> {
     let size = text.trim().strip_suffix("/s").unwrap_or(text);
@@ -66,6 +86,13 @@ mod tests {
         assert_eq!(size_rate("50MB/s"), Ok(50_000_000));
         assert_eq!(size_rate("1 GiB/s"), Ok(1 << 30));
         assert_eq!(tag("a=b=c"), Ok(("a".into(), "b=c".into())));
+    }
+
+    #[test]
+    fn reads_shares_and_times_of_grace() {
+        assert_eq!((share("0.1"), share("5 %")), (Ok(0.1), Ok(0.05)));
+        assert!(share("1.1").is_err() && share("-1%").is_err() && share("x").is_err());
+        assert_eq!((grace("0s"), grace("1h")), (Ok(Duration::ZERO), Ok(Duration::from_secs(3600))));
     }
 
     #[test]

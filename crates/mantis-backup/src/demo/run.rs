@@ -98,7 +98,7 @@ pub(crate) async fn run(
         "A bank of {} MiB in SQLite; a process of its own transfers money without a pause.",
         len >> 20
     ))?;
-    let repo = init_repository(&folder.join("repo").to_string_lossy()).await?;
+    let repo = init_repository(&folder.join("repo").to_string_lossy(), None).await?;
     let system = BackupSystem::builder()
         .source("bank", Source::detect(&database)?)?
         .repository(repo.clone())

@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mantis_repo::{BackupInfo, BackupMeta, BackupWriter, Repository, Session, WriteOptions};
-use mantis_snapshot::{CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError};
+use mantis_page::{PageNo, PageRange, PageSet};
+use mantis_repo::{
+    BackupInfo, BackupMeta, BackupWriter, Parent, Purpose, Repository, Session, WriteOptions,
+};
+use mantis_snapshot::{
+    CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError, SnapshotToken,
+};
 
 use crate::capture::capture;
 use crate::{Error, clock};
@@ -26,6 +31,8 @@ pub struct BackupJob {
     pub write: WriteOptions,
     /// How long it may take; then it is given up.
     pub timeout: Option<Duration>,
+    /// Store every page, whatever earlier backups hold.
+    pub full: bool,
 }
 
 impl std::fmt::Debug for BackupJob {
@@ -81,18 +88,31 @@ pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
 async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     // The intent stands in the repository before the moment is taken: a collector that sees neither
     // the intent nor the outcome cannot have condemned anything this backup relies on.
-    let owner = format!("{}@{}", std::process::id(), host());
-    let session = Session::begin(&job.repo, clock::entropy()?, &owner, clock::now()).await?;
-    let snapshot = match take_snapshot(&job).await {
-        Ok(snapshot) => snapshot,
+    let session = Session::begin(
+        &job.repo,
+        Purpose::Backup,
+        clock::entropy()?,
+        &clock::owner(),
+        clock::now(),
+    )
+    .await?;
+    let started = Instant::now();
+    let (snapshot, parent) = match take_snapshot(&job, &session).await {
+        Ok(taken) => taken,
         Err(error) => {
             session.abandon().await;
             return Err(error);
         }
     };
-    let started = Instant::now();
     let meta = describe(&job, &snapshot);
-    let mut writer = match BackupWriter::new(session, meta, job.write.clone()) {
+    let (parent, changed) = match changed_since(parent, &snapshot) {
+        Ok(since) => since,
+        Err(error) => {
+            session.abandon().await;
+            return Err(error);
+        }
+    };
+    let mut writer = match BackupWriter::new(session, meta, parent, job.write.clone()) {
         Ok(writer) => writer,
         Err(failed) => {
             let (session, error) = *failed;
@@ -101,14 +121,19 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
         }
     };
     let snapshot = Arc::new(snapshot);
-    let written = write(&snapshot, &mut writer, &job).await;
-    // The pages are right only if the snapshot says so at its end: before anything is committed.
+    let written = write(&snapshot, changed, &mut writer, &job).await;
+    // The pages are right only if the snapshot says so at its end: before anything is committed. It ends
+    // with the last page read, not with the last one stored: the source is held no longer than need be.
     let finished = match written {
         Ok(()) => finish(snapshot).await,
         Err(error) => {
             drop(snapshot);
             Err(error)
         }
+    };
+    let finished = match finished {
+        Ok(token) => writer.flush().await.map(|()| token).map_err(Error::from),
+        Err(error) => Err(error),
     };
     match finished {
         Ok(token) => {
@@ -122,13 +147,19 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     }
 }
 
-async fn take_snapshot(job: &BackupJob) -> Result<Snapshot, Error> {
+/// Chooses the backup to build on, and takes the moment.
+async fn take_snapshot(
+    job: &BackupJob,
+    session: &Session,
+) -> Result<(Snapshot, Option<Parent>), Error> {
+    let parent = if job.full { None } else { session.parent(&job.name).await? };
+    let baseline = parent.as_ref().and_then(Parent::token).map(SnapshotToken);
     let flag = CancelFlag::new();
     let (coordinator, engine, name) =
         (job.coordinator.clone(), Arc::clone(&job.engine), job.name.clone());
     let asked = flag.clone();
     let mut taking =
-        tokio::task::spawn_blocking(move || coordinator.begin(&name, &*engine, None, &asked));
+        tokio::task::spawn_blocking(move || coordinator.begin(&name, &*engine, baseline, &asked));
     let taken = tokio::select! {
         taken = &mut taking => taken,
         () = job.write.cancel.cancelled() => {
@@ -140,7 +171,27 @@ async fn take_snapshot(job: &BackupJob) -> Result<Snapshot, Error> {
     let snapshot = taken.map_err(failed)??;
     tracing::info!(source = %job.name, lsn = %snapshot.point().lsn, way = %snapshot.point().way,
         writers_held = ?snapshot.point().writers_held, "snapshot taken");
-    Ok(snapshot)
+    Ok((snapshot, parent))
+}
+
+/// The parent, where its pages are of the same size, and the pages to be read: none where that is all.
+fn changed_since(
+    parent: Option<Parent>,
+    snapshot: &Snapshot,
+) -> Result<(Option<Parent>, Option<PageSet>), Error> {
+    let geometry = snapshot.geometry();
+    let same = |parent: &Parent| parent.info().meta.page_size == geometry.page_size.get();
+    let Some(parent) = parent.filter(same) else { return Ok((None, None)) };
+    let Some(mut changed) = snapshot.changed()? else { return Ok((Some(parent), None)) };
+    // What is past the parent's end counts as changed, whether the engine says so or not.
+    let end = parent.info().meta.page_count;
+    let past = PageNo::from_index(end)
+        .and_then(|first| PageRange::new(first, geometry.page_count.saturating_sub(end)));
+    if let Some(past) = past {
+        changed.insert_range(past);
+    }
+    tracing::info!(pages = changed.len(), "the engine knows what changed");
+    Ok((Some(parent.sparse()), Some(changed)))
 }
 
 fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
@@ -164,10 +215,14 @@ fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
 
 async fn write(
     snapshot: &Arc<Snapshot>,
+    changed: Option<PageSet>,
     writer: &mut BackupWriter,
     job: &BackupJob,
 ) -> Result<(), Error> {
-    let mut runs = capture(Arc::clone(snapshot));
+    let geometry = snapshot.geometry();
+    let pages = changed.as_ref().map_or(geometry.page_count, PageSet::len);
+    job.write.progress.expect(pages, pages * u64::from(geometry.page_size.get()));
+    let mut runs = capture(Arc::clone(snapshot), changed);
     loop {
         let run = tokio::select! {
             biased;
@@ -176,10 +231,9 @@ async fn write(
         };
         match run {
             Some(run) => writer.push(run?).await?,
-            None => break,
+            None => return Ok(()),
         }
     }
-    Ok(writer.flush().await?)
 }
 
 /// Ends the snapshot, on a thread that may block.
@@ -200,9 +254,4 @@ async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<Vec<u8>>, Error> {
         .await
         .map_err(|error| SnapshotError::engine("end the snapshot of", "the source", error))??;
     Ok(token.map(|token| token.0))
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "host".into(), |name| name.trim().to_owned())
 }

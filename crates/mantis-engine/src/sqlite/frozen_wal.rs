@@ -17,9 +17,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mantis_page::{PageNo, PageSize};
+use mantis_page::{PageNo, PageSet, PageSize};
 use mantis_snapshot::{
-    ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
+    Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
 };
 use rusqlite::Connection;
 
@@ -27,6 +27,7 @@ use super::connection::sqlite_error;
 use super::header::lock_page;
 use super::live_file::{Handle, has_moved};
 use super::wal_index::WalMoment;
+use super::wal_mark::{Since, WalMark};
 use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap, frame_page_offset, header_salts};
 
 /// A read transaction and what it sees. Also serves where there is no WAL: the map is empty then.
@@ -37,6 +38,10 @@ pub(crate) struct FrozenWal {
     pub(crate) map: WalMap,
     pub(crate) geometry: Geometry,
     pub(crate) point: ConsistencyPoint,
+    /// The pages that changed since the request's baseline, where that is known.
+    pub(crate) changed: Option<PageSet>,
+    /// What tells the next snapshot which pages changed since this one.
+    pub(crate) mark: Option<WalMark>,
     /// Undo what opening the database left beside it, once the connection is closed.
     pub(crate) tidy: Option<super::outside::Tidy>,
 }
@@ -57,17 +62,40 @@ pub(crate) fn read_moment(connection: &Connection) -> Result<Option<WalMoment>, 
     Ok(None)
 }
 
-/// Scans the WAL for a moment; empty where the file alone is the moment.
+/// Scans the WAL for a moment; empty where the file alone is the moment. With a mark that may be of the same
+/// life of the WAL, also tells which pages changed since, where that can be told for sure.
 pub(crate) fn scan(
     connection: &Connection,
     moment: &WalMoment,
     page_size: PageSize,
-) -> Result<Result<WalMap, ScanFault>, rusqlite::Error> {
+    mark: Option<WalMark>,
+) -> Result<Result<(WalMap, Option<PageSet>), ScanFault>, rusqlite::Error> {
     if moment.is_in_file() {
-        return Ok(Ok(WalMap::default()));
+        return Ok(Ok((WalMap::default(), changes_in_file(connection, moment, mark))));
     }
     let log = Handle::log(connection)?;
-    WalMap::scan(moment, page_size, |offset, buf| log.read_at(offset, buf))
+    let mut since = mark.map(Since::new);
+    let scanned =
+        WalMap::scan(moment, page_size, since.as_mut(), |offset, buf| log.read_at(offset, buf))?;
+    Ok(scanned.map(|map| (map, since.and_then(Since::pages))))
+}
+
+/// Where everything is in the file already, the WAL is of use for one thing only: it may still tell what changed
+/// since the mark. It may be begun anew at any time; then, as with any other doubt, it tells nothing.
+fn changes_in_file(
+    connection: &Connection,
+    moment: &WalMoment,
+    mark: Option<WalMark>,
+) -> Option<PageSet> {
+    let mark = mark?;
+    let mut since = Since::proved(mark);
+    if mark.frame == moment.last_frame {
+        return (mark.checksum == moment.checksum).then(|| since.pages()).flatten();
+    }
+    let log = Handle::log(connection).ok()?;
+    let scanned =
+        WalMap::scan_since(&mark, moment, &mut since, |offset, buf| log.read_at(offset, buf));
+    matches!(scanned, Ok(Ok(()))).then(|| since.pages()).flatten()
 }
 
 impl FrozenWal {
@@ -143,6 +171,10 @@ impl FrozenPages for FrozenWal {
         read.map_err(|error| SnapshotError::Read { object: object(), first, source: error.into() })
     }
 
+    fn changed(&self) -> Changed<'_> {
+        self.changed.as_ref().map_or(Changed::Unknown, Changed::Pages)
+    }
+
     fn health(&self) -> Result<(), SnapshotError> {
         match &*self.locked() {
             Some(connection) => self.check(connection),
@@ -154,7 +186,7 @@ impl FrozenPages for FrozenWal {
         let health = self.health();
         self.locked().take();
         self.tidy.take();
-        health.map(|()| None)
+        health.map(|()| self.mark.map(WalMark::to_token))
     }
 }
 

@@ -20,6 +20,7 @@ mod outside;
 mod rollback;
 pub mod vfs;
 mod wal_index;
+mod wal_mark;
 mod wal_scan;
 
 pub use check::check_database;

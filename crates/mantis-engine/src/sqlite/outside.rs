@@ -18,11 +18,12 @@ use super::header::{HEADER_LEN, Header, u32_at};
 use super::live_file::Handle;
 use super::rollback::{Held, spool, spool_file};
 use super::wal_index::WalMoment;
+use super::wal_mark::WalMark;
 use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap};
 use super::{hot_journal, live_file};
 use crate::frozen_copy::FrozenCopy;
 use crate::restore_file::sidecars;
-use crate::source_file::check;
+use crate::source_file::{check, identity};
 
 /// How a database in rollback-journal mode is held still. (In WAL mode nobody waits, and nothing
 /// needs to be chosen.)
@@ -145,6 +146,7 @@ impl SqliteEngine {
     fn freeze_wal(
         &self,
         connection: Connection,
+        request: &FreezeRequest,
         tidy: Option<Tidy>,
     ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
         let moment = read_moment(&connection).map_err(self.fail("read the wal-index of"))?;
@@ -160,19 +162,22 @@ impl SqliteEngine {
             (None, Some(header)) => header.page_size,
             (None, None) => return Err(self.not_a_database()),
         };
-        let map =
-            match scan(&connection, &moment, page_size).map_err(self.fail("read the WAL of"))? {
-                Ok(map) => map,
-                Err(ScanFault::Restarted) => {
-                    return Err(self.lost("its WAL was begun anew while it was read"));
-                }
-                Err(ScanFault::Damaged(what)) => {
-                    return Err(self.unsupported(
-                        &format!("{what} of its WAL does not match"),
-                        "check the database with `PRAGMA integrity_check`",
-                    ));
-                }
-            };
+        let identity = identity(&check(&self.path)?);
+        let baseline = request.baseline.as_ref().and_then(WalMark::from_token);
+        let baseline = baseline.filter(|mark| mark.may_precede(&moment, identity, page_size));
+        let scanned = scan(&connection, &moment, page_size, baseline);
+        let (map, changed) = match scanned.map_err(self.fail("read the WAL of"))? {
+            Ok(scanned) => scanned,
+            Err(ScanFault::Restarted) => {
+                return Err(self.lost("its WAL was begun anew while it was read"));
+            }
+            Err(ScanFault::Damaged(what)) => {
+                return Err(self.unsupported(
+                    &format!("{what} of its WAL does not match"),
+                    "check the database with `PRAGMA integrity_check`",
+                ));
+            }
+        };
         let in_file = header.map_or(0, |header| header.pages(len));
         let page_count = match moment.page_count {
             0 => in_file,
@@ -193,6 +198,8 @@ impl SqliteEngine {
             map,
             geometry,
             point,
+            changed,
+            mark: WalMark::of(&moment, identity, page_size),
             tidy,
         }))
     }
@@ -226,6 +233,8 @@ impl SqliteEngine {
                 map: WalMap::default(),
                 geometry,
                 point,
+                changed: None,
+                mark: None,
                 tidy: None,
             };
             return Ok(Box::new(frozen));
@@ -321,7 +330,7 @@ pub(crate) fn timeline(path: &Path, salts: [u32; 2]) -> [u8; 16] {
 impl Engine for SqliteEngine {
     fn info(&self) -> Result<SourceInfo, SnapshotError> {
         let object = self.path.display().to_string();
-        Ok(SourceInfo { engine: "sqlite".into(), object, knows_changes: false })
+        Ok(SourceInfo { engine: "sqlite".into(), object, knows_changes: true })
     }
 
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
@@ -339,7 +348,7 @@ impl Engine for SqliteEngine {
         if mode.map_err(self.fail("ask for the journal mode of"))? == "wal"
             && !self.options.immutable
         {
-            self.freeze_wal(connection, tidy)
+            self.freeze_wal(connection, request, tidy)
         } else {
             self.freeze_rollback(connection, request, &held)
         }

@@ -8,6 +8,7 @@ use mantis_page::{PageNo, PageSize};
 
 use super::header::u32_at;
 use super::wal_index::WalMoment;
+use super::wal_mark::{Since, WalMark};
 
 /// The length of the WAL's header in bytes.
 pub(crate) const WAL_HEADER_LEN: usize = 32;
@@ -57,10 +58,32 @@ pub(crate) fn frame_page_offset(frame: u32, page_size: PageSize) -> u64 {
 }
 
 impl WalMap {
-    /// Scans frames 1 to the moment's last one and proves them by their checksums.
+    /// Scans frames 1 to the moment's last one and proves them by their checksums; `since` sees each.
     pub(crate) fn scan<E>(
         moment: &WalMoment,
         page_size: PageSize,
+        since: Option<&mut Since>,
+        read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Result<Self, ScanFault>, E> {
+        Self::scan_from(None, moment, page_size, since, read)
+    }
+
+    /// Scans the frames behind a mark, if that is all that is asked for.
+    pub(crate) fn scan_since<E>(
+        mark: &WalMark,
+        moment: &WalMoment,
+        since: &mut Since,
+        read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Result<(), ScanFault>, E> {
+        let scanned = Self::scan_from(Some(mark), moment, mark.page_size, Some(since), read)?;
+        Ok(scanned.map(|_| ()))
+    }
+
+    fn scan_from<E>(
+        from: Option<&WalMark>,
+        moment: &WalMoment,
+        page_size: PageSize,
+        mut since: Option<&mut Since>,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Result<Self, ScanFault>, E> {
         let mut header = [0; WAL_HEADER_LEN];
@@ -74,11 +97,14 @@ impl WalMap {
         if u32_at(&header, 24) != Some(sums[0]) || u32_at(&header, 28) != Some(sums[1]) {
             return Ok(Err(ScanFault::Damaged("the checksum of its header")));
         }
+        let mut next = 1;
+        if let Some(mark) = from {
+            (sums, next) = (mark.checksum, mark.frame + 1);
+        }
         let frame_len = page_size.bytes() + FRAME_HEADER_LEN;
         let per_batch = (BATCH_LEN / frame_len).max(1) as u32;
         let mut buf = vec![0; per_batch as usize * frame_len];
         let mut frames = Vec::new();
-        let mut next = 1;
         while next <= moment.last_frame {
             let count = per_batch.min(moment.last_frame - next + 1);
             let batch = &mut buf[..count as usize * frame_len];
@@ -92,7 +118,11 @@ impl WalMap {
                 if [u32_at(frame, 16), u32_at(frame, 20)] != sums.map(Some) {
                     return Ok(Err(ScanFault::Damaged("the checksum of a frame")));
                 }
-                frames.extend(u32_at(frame, 0).map(|page| (page, number)));
+                let page = u32_at(frame, 0).unwrap_or(0);
+                frames.push((page, number));
+                if let Some(since) = &mut since {
+                    since.see(number, page, sums);
+                }
             }
             next += count;
         }

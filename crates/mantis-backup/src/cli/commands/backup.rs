@@ -91,6 +91,7 @@ async fn back_up_one(
             ..WriteOptions::default()
         },
         timeout: args.timeout,
+        full: args.full,
     };
     let info = backup(job).await?;
     drop(bar);
@@ -118,11 +119,17 @@ async fn prove(context: &Context, repo: &Repository, info: &BackupInfo) -> Resul
 fn describe(context: &Context, info: &BackupInfo) -> Result<(), Error> {
     let meta = &info.meta;
     context.say(format!(
-        "backup {} of {}: {} pages ({}) as of LSN {}, {} stored, in {}",
+        "backup {} of {}: {} pages ({}){} as of LSN {}, {} stored, in {}",
         info.id.short(),
         meta.source,
         count(meta.page_count),
         size(meta.byte_len),
+        match info.parent {
+            Some(parent) => {
+                format!(", {} changed since {},", count(info.pages_changed), parent.short())
+            }
+            None => String::new(),
+        },
         mantis_page::Lsn::new(meta.lsn),
         size(info.bytes_stored),
         time(Duration::from_millis(info.duration_ms)),

@@ -2,9 +2,12 @@
 
 pub(crate) mod backup;
 pub(crate) mod demo;
+pub(crate) mod forget;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod show;
 pub(crate) mod verify;

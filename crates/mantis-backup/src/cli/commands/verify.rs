@@ -1,44 +1,145 @@
 //! `mantis verify`
 
-use mantis_repo::{BackupId, VerifyOptions};
-use serde_json::json;
+use mantis_repo::{
+    BackupId, BackupInfo, Damage, Reach, Repository, RestoreOptions, VerifyOptions, VerifyReport,
+};
+use serde_json::{Value, json};
 
-use crate::Error;
 use crate::cli::args::VerifyArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
 use crate::cli::progress::Bar;
+use crate::jobs::{RestoreJob, restore};
+use crate::{Error, clock};
+
+fn reach(args: &VerifyArgs) -> Result<Reach, Error> {
+    Ok(match args.sample {
+        _ if args.metadata_only => Reach::Metadata,
+        None => Reach::Everything,
+        Some(share) => {
+            let [a, b, c, d, e, f, g, h, ..] = clock::entropy()?;
+            Reach::Sample { share, seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]) }
+        }
+    })
+}
+
+/// Restores a backup to a temporary folder and runs its engine's own check on it.
+async fn restore_check(
+    context: &Context,
+    args: &VerifyArgs,
+    repo: &Repository,
+    backup: BackupInfo,
+) -> Result<(), Error> {
+    let folder = match &args.temp_folder {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.map_err(|error| Error::Other {
+        doing: "make a temporary folder".into(),
+        source: error.into(),
+        help: Some("name another one with --temp-folder".into()),
+    })?;
+    let options = RestoreOptions {
+        jobs: args.jobs,
+        cancel: context.cancel.clone(),
+        ..RestoreOptions::default()
+    };
+    let bar = Bar::show(context, &format!("check {}", backup.id.short()), &options.progress);
+    // A raw file has no engine that could check it: there its pages' hashes are the proof.
+    let check = backup.meta.engine != "file";
+    let target = folder.path().join("restored");
+    let job = RestoreJob { repo: repo.clone(), backup, target, replace: false, check, options };
+    let restored = restore(job).await;
+    drop(bar);
+    restored.map(|_| ())
+}
+
+async fn restore_checks(
+    context: &Context,
+    args: &VerifyArgs,
+    repo: &Repository,
+    report: &mut VerifyReport,
+) -> Result<usize, Error> {
+    let catalogue = repo.catalogue().await?;
+    let chosen: Vec<BackupInfo> = catalogue
+        .backups
+        .into_iter()
+        .filter(|backup| report.checked.contains(&backup.id))
+        .collect();
+    let count = chosen.len();
+    for backup in chosen {
+        context.check()?;
+        let id = backup.id;
+        match restore_check(context, args, repo, backup).await {
+            Ok(()) => {}
+            Err(error) if error.is_cancelled() => return Err(error),
+            Err(error) => report.damaged.push(Damage {
+                object: format!("backup {id}"),
+                what: format!("its restore failed the check: {}", error.chain()),
+                backups: vec![id],
+                pages: None,
+            }),
+        }
+    }
+    Ok(count)
+}
+
+fn damage_json(damage: &Damage) -> Value {
+    json!({
+        "object": damage.object,
+        "problem": damage.what,
+        "backups": damage.backups.iter().map(ToString::to_string).collect::<Vec<String>>(),
+        "pages": damage.pages.map(|(first, last)| json!({ "first": first, "last": last })),
+    })
+}
 
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
     let options = VerifyOptions {
         jobs: args.jobs,
+        reach: reach(&args)?,
         cancel: context.cancel.clone(),
         ..VerifyOptions::default()
     };
     let bar = Bar::show(context, "verify", &options.progress);
-    let report = repo.verify(&args.ids, &options).await?;
+    let mut report = repo.verify(&args.ids, &options).await?;
     drop(bar);
-    let ids = |ids: &[BackupId]| ids.iter().map(ToString::to_string).collect::<Vec<String>>();
-    let entry = |damage: &mantis_repo::Damage| json!({ "object": damage.object, "problem": damage.what, "backups": ids(&damage.backups) });
-    let damaged: Vec<serde_json::Value> = report.damaged.iter().map(entry).collect();
+    let restored = if args.restore_check {
+        restore_checks(context, &args, &repo, &mut report).await?
+    } else {
+        0
+    };
     context.result(&json!({
         "checked": report.checked.len(),
-        "backups": ids(&report.checked),
+        "backups": report.checked.iter().map(ToString::to_string).collect::<Vec<String>>(),
         "segments": report.segments,
         "bytes": report.bytes,
-        "damaged": damaged,
+        "restored": restored,
+        "damaged": report.damaged.iter().map(damage_json).collect::<Vec<Value>>(),
     }))?;
     for damage in &report.damaged {
         let touched: Vec<String> = damage.backups.iter().map(BackupId::short).collect();
-        eprintln!("damaged: {}: {} (backups: {})", damage.object, damage.what, touched.join(" "));
+        let pages = damage
+            .pages
+            .map_or_else(String::new, |(first, last)| format!(", pages {first} to {last}"));
+        eprintln!(
+            "damaged: {}: {} (backups: {}{pages})",
+            damage.object,
+            damage.what,
+            touched.join(" ")
+        );
     }
     let proved = format!(
-        "{} backups, {} segments, {} read",
+        "{} backups, {} segments, {} read{}",
         report.checked.len(),
         report.segments,
-        size(report.bytes)
+        size(report.bytes),
+        if args.restore_check {
+            format!(", {restored} restored and checked")
+        } else {
+            String::new()
+        },
     );
     if report.damaged.is_empty() {
         context.say(format!("verified {proved}: all whole"))?;

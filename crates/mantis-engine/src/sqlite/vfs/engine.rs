@@ -23,7 +23,7 @@ use crate::sqlite::header::{HEADER_LEN, Header};
 use crate::sqlite::live_file::Handle;
 use crate::sqlite::outside::{timeline, wal_lsn};
 use crate::sqlite::wal_index::WalMoment;
-use crate::sqlite::wal_scan::{WalMap, frame_page_offset};
+use crate::sqlite::wal_scan::frame_page_offset;
 use crate::sqlite::{SqliteEngine, SqliteOptions};
 
 /// How long to wait for a writer's transaction to end before the outside way is taken instead.
@@ -148,8 +148,8 @@ impl SqliteVfsEngine {
         let header = self.header(keeper)?;
         let page_size =
             moment.page_size.or_else(|| header.map(|header| header.page_size)).unwrap_or_default();
-        let map = scan(keeper, moment, page_size).map_err(self.fail("read the WAL of"))?;
-        let map: WalMap = map.map_err(|fault| SnapshotError::Lost {
+        let map = scan(keeper, moment, page_size, None).map_err(self.fail("read the WAL of"))?;
+        let (map, _) = map.map_err(|fault| SnapshotError::Lost {
             object: self.path.display().to_string(),
             reason: format!("its WAL cannot be read: {fault:?}"),
         })?;

@@ -1,21 +1,13 @@
 //! Backups of made-up pages: what goes in comes out, every damage is found, every failure of the store
 //! leaves the other backups whole.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use mantis_page::{PageNo, PageRange, PageRun, PageSize};
+use mantis_page::{PageNo, PageRun};
 use mantis_repo::{
-    BackupInfo, BackupMeta, BackupWriter, RepoError, Repository, RestoreOptions, Restored,
-    Selector, Session, UnixMillis, VerifyOptions, WriteOptions,
+    BackupInfo, BackupWriter, Purpose, RepoError, Repository, Selector, Session, UnixMillis,
+    VerifyOptions,
 };
 use mantis_sink::{
     Call, Fault, FaultSink, MemorySink, ObjectKey, RecordingSink, Sink, SinkErrorKind, Span,
@@ -23,107 +15,8 @@ use mantis_sink::{
 use mantis_stream::{CancellationToken, Compression};
 use tokio::runtime::Runtime;
 
-const SIZE: PageSize = PageSize::MIN;
-
-/// Pages of which some are zeros, some compress and some do not.
-fn content(seed: u64, pages: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::new();
-    for page in 0..pages {
-        let kind = (page / 3 + seed) % 4;
-        for _ in 0..SIZE.bytes() / 8 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let word = match kind {
-                0 => 0,
-                1 => page,
-                _ => state,
-            };
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-    }
-    bytes
-}
-
-fn meta(source: &str, created_at: i64, bytes: &[u8]) -> BackupMeta {
-    BackupMeta {
-        source: source.into(),
-        engine: "test".into(),
-        object: "/some/where".into(),
-        lsn: 7,
-        timeline: String::new(),
-        way: "closed".into(),
-        created_at: UnixMillis(created_at),
-        tags: BTreeMap::from([("type".into(), "test".into())]),
-        page_size: SIZE.get(),
-        page_count: SIZE.pages_for(bytes.len() as u64),
-        byte_len: bytes.len() as u64,
-    }
-}
-
-async fn write(writer: &mut BackupWriter, bytes: &[u8], batch: u64) -> Result<(), RepoError> {
-    let pages = SIZE.pages_for(bytes.len() as u64);
-    if let Some(all) = PageRange::new(PageNo::FIRST, pages) {
-        for range in all.split(batch) {
-            let start = range.first().index() as usize * SIZE.bytes();
-            let piece = &bytes[start..start + range.len() as usize * SIZE.bytes()];
-            writer
-                .push(PageRun::new(range.first(), SIZE, Bytes::copy_from_slice(piece)).unwrap())
-                .await?;
-        }
-    }
-    writer.flush().await
-}
-
-async fn backup(
-    repo: &Repository,
-    entropy: u8,
-    meta: BackupMeta,
-    bytes: &[u8],
-    options: WriteOptions,
-) -> Result<BackupInfo, RepoError> {
-    let session = Session::begin(repo, [entropy; 32], "test", UnixMillis(0)).await?;
-    let mut writer = BackupWriter::new(session, meta, options).map_err(|failed| failed.1)?;
-    match write(&mut writer, bytes, 300).await {
-        Ok(()) => writer.commit(5, Some(b"token")).await,
-        Err(error) => {
-            writer.abandon().await;
-            Err(error)
-        }
-    }
-}
-
-async fn restore(repo: &Repository, info: &BackupInfo) -> Result<Vec<u8>, RepoError> {
-    let manifest = repo.manifest(info).await?;
-    let image = Arc::new(Mutex::new(vec![0xEE; info.meta.byte_len as usize]));
-    let target = Arc::clone(&image);
-    let give = move |restored: Restored| {
-        let mut image = target.lock().unwrap();
-        let (range, bytes) = match &restored {
-            Restored::Pages(run) => (run.range(), run.bytes().to_vec()),
-            Restored::Zeros(range) => (*range, vec![0; range.len() as usize * SIZE.bytes()]),
-        };
-        let start = range.first().index() as usize * SIZE.bytes();
-        image[start..start + bytes.len()].copy_from_slice(&bytes);
-        Ok(())
-    };
-    repo.restore(&manifest, &RestoreOptions::default(), Arc::new(give)).await?;
-    let image = image.lock().unwrap().clone();
-    Ok(image)
-}
-
-fn plain(compression: Compression) -> WriteOptions {
-    WriteOptions { compression, ..WriteOptions::default() }
-}
-
-fn in_memory() -> (Runtime, MemorySink, Repository) {
-    let runtime = Runtime::new().unwrap();
-    let sink = MemorySink::new();
-    let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1));
-    let repo = runtime.block_on(init).unwrap();
-    (runtime, sink, repo)
-}
+use crate::world::{SIZE, backup, content, in_memory, meta, plain, restore};
+use mantis_repo::WriteOptions;
 
 #[test]
 fn backups_of_every_codec_and_size_come_back() {
@@ -147,7 +40,7 @@ fn backups_of_every_codec_and_size_come_back() {
         }
         let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
         assert_eq!((report.checked.len(), report.damaged), (32, vec![]));
-        let again = Repository::open(Arc::new(sink.clone())).await.unwrap();
+        let again = Repository::open(Arc::new(sink.clone()), None).await.unwrap();
         assert_eq!(again.catalogue().await.unwrap().backups.len(), 32);
     });
 }
@@ -215,9 +108,11 @@ fn pages_out_of_order_or_missing_are_refused_and_leave_nothing() {
             backup(&repo, 2, meta("a", 1, &bytes), &bytes[..512 * 1999], plain(Compression::None))
                 .await;
         assert!(matches!(short, Err(RepoError::WrongPages { .. })));
-        let session = Session::begin(&repo, [3; 32], "test", UnixMillis(0)).await.unwrap();
+        let session =
+            Session::begin(&repo, Purpose::Backup, [3; 32], "test", UnixMillis(0)).await.unwrap();
         let mut writer =
-            BackupWriter::new(session, meta("a", 1, &bytes), plain(Compression::None)).unwrap();
+            BackupWriter::new(session, meta("a", 1, &bytes), None, plain(Compression::None))
+                .unwrap();
         let second =
             PageRun::new(PageNo::new(2).unwrap(), SIZE, Bytes::from(vec![0; 512])).unwrap();
         assert!(writer.push(second).await.is_err());
@@ -251,7 +146,8 @@ fn the_outcome_is_created_last_and_the_intent_first() {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         let sink = RecordingSink::new(Arc::new(MemorySink::new()));
-        let repo = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1)).await.unwrap();
+        let repo =
+            Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None).await.unwrap();
         let _ = sink.take();
         let bytes = content(1, 50_000);
         backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
@@ -280,16 +176,21 @@ fn every_call_may_fail_once_or_for_ever() {
                 for lasting in [false, true] {
                     for call in 0.. {
                         let memory = MemorySink::new();
-                        let repo =
-                            Repository::init(Arc::new(memory.clone()), [1; 32], UnixMillis(1))
-                                .await
-                                .unwrap();
+                        let repo = Repository::init(
+                            Arc::new(memory.clone()),
+                            [1; 32],
+                            UnixMillis(1),
+                            None,
+                        )
+                        .await
+                        .unwrap();
                         let old = content(8, 700);
                         backup(&repo, 2, meta("old", 1, &old), &old, plain(Compression::None))
                             .await
                             .unwrap();
                         let faulty = FaultSink::new(Arc::new(memory.clone()));
-                        let through = Repository::open(Arc::new(faulty.clone())).await.unwrap();
+                        let through =
+                            Repository::open(Arc::new(faulty.clone()), None).await.unwrap();
                         let first = faulty.calls() + call;
                         if lasting {
                             faulty.fail_from(first, fault);
@@ -307,7 +208,7 @@ fn every_call_may_fail_once_or_for_ever() {
                         let calls = faulty.calls();
 
                         let story = format!("{fault:?}, lasting {lasting}, call {call}");
-                        let clean = Repository::open(Arc::new(memory.clone())).await.unwrap();
+                        let clean = Repository::open(Arc::new(memory.clone()), None).await.unwrap();
                         let catalogue = clean.catalogue().await.unwrap();
                         assert!(catalogue.unreadable.is_empty(), "{story}");
                         let sources: Vec<&str> =
@@ -379,7 +280,7 @@ fn every_damaged_byte_is_found_and_never_restored() {
 
 async fn check_one_damage(sink: &MemorySink, key: &ObjectKey, info: &BackupInfo, bytes: &[u8]) {
     // One damaged copy of the parameters is what the other is for.
-    let repo = Repository::open(Arc::new(sink.clone())).await.unwrap();
+    let repo = Repository::open(Arc::new(sink.clone()), None).await.unwrap();
     if !key.as_str().starts_with("mantis.repo") {
         let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
         assert!(!report.damaged.is_empty(), "{key}: damage not found");
@@ -413,12 +314,12 @@ fn a_store_without_a_repository_and_one_that_has_one() {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         let sink: Arc<dyn Sink> = Arc::new(MemorySink::new());
-        assert!(Repository::open(Arc::clone(&sink)).await.unwrap_err().is_no_repository());
-        Repository::init(Arc::clone(&sink), [1; 32], UnixMillis(1)).await.unwrap();
-        let again = Repository::init(Arc::clone(&sink), [2; 32], UnixMillis(1)).await;
+        assert!(Repository::open(Arc::clone(&sink), None).await.unwrap_err().is_no_repository());
+        Repository::init(Arc::clone(&sink), [1; 32], UnixMillis(1), None).await.unwrap();
+        let again = Repository::init(Arc::clone(&sink), [2; 32], UnixMillis(1), None).await;
         assert!(matches!(again, Err(RepoError::AlreadyExists { .. })));
         // The disk went away under an open repository: no backups is not what that means.
-        let repo = Repository::open(Arc::clone(&sink)).await.unwrap();
+        let repo = Repository::open(Arc::clone(&sink), None).await.unwrap();
         for object in sink.list("").await.unwrap() {
             sink.delete(&object.key).await.unwrap();
         }

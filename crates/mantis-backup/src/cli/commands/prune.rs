@@ -1,0 +1,65 @@
+//! `mantis prune`
+
+use std::time::Duration;
+
+use mantis_repo::{PruneOptions, PruneReport, Repository, SessionId};
+use serde_json::{Value, json};
+
+use crate::cli::args::PruneArgs;
+use crate::cli::context::Context;
+use crate::cli::exit_code::Ending;
+use crate::cli::output::size;
+use crate::{Error, clock};
+
+fn report_json(report: &PruneReport, dry_run: bool) -> Value {
+    let names = |sessions: &[SessionId]| -> Vec<String> {
+        sessions.iter().map(ToString::to_string).collect()
+    };
+    json!({
+        "dry_run": dry_run,
+        "freed_bytes": report.freed_bytes,
+        "freed_objects": report.freed_objects,
+        "waiting_bytes": report.waiting_bytes,
+        "waiting_for": names(&report.waiting_for),
+        "fenced": names(&report.fenced),
+        "graced_bytes": report.graced_bytes,
+        "kept_bytes": report.kept_bytes,
+    })
+}
+
+/// Prunes, says what it did, and gives that as JSON.
+pub(crate) async fn prune(
+    context: &Context,
+    repo: &Repository,
+    grace: Duration,
+    dry_run: bool,
+) -> Result<Value, Error> {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let options = PruneOptions { grace_ms, dry_run };
+    let report = repo.prune(options, clock::entropy()?, clock::now()).await?;
+    let (would, kept) = (if dry_run { "would free" } else { "freed" }, size(report.kept_bytes));
+    context.say(format!(
+        "{would} {} in {} objects; backups need {kept}",
+        size(report.freed_bytes),
+        report.freed_objects
+    ))?;
+    if report.graced_bytes > 0 {
+        let graced = size(report.graced_bytes);
+        context.say(format!("{graced} wait for the time of grace of forgotten backups"))?;
+    }
+    if !report.waiting_for.is_empty() {
+        context.say(format!(
+            "{} wait for {} sessions under way; the next prune frees them",
+            size(report.waiting_bytes),
+            report.waiting_for.len()
+        ))?;
+    }
+    Ok(report_json(&report, dry_run))
+}
+
+pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Ending, Error> {
+    let repo = context.open().await?;
+    let result = prune(context, &repo, args.grace, args.dry_run).await?;
+    context.result(&result)?;
+    Ok(Ending::Done)
+}

@@ -1,0 +1,266 @@
+//! Frees what nothing refers to, while others back up, restore and forget, and beside other collectors.
+//!
+//! The order of the steps is what makes it safe; no clock and no lock does. (`docs/protocol.md` has the argument,
+//! and `tests/collector_model.rs` the model that was checked, with the changes to it that must break it.)
+//!
+//! 1. List what sessions wrote, then which sessions are under way, then what backups refer to. What is left,
+//!    of sessions that have ended, are the candidates.
+//! 2. Mark the forgotten backups among their owners as gone, so that nobody brings one back from here on.
+//! 3. Write the list of the candidates.
+//! 4. *Then* look who is under way. Each one ends by itself, or is fenced: its outcome is created before it
+//!    can create it.
+//! 5. Read again what backups refer to: that is spared. *Then* see that the list still stands.
+//! 6. Delete the rest. 7. Delete the list.
+//!
+//! A crash after 1 leaves nothing; after 2 a mark that only says that a forgotten backup stays forgotten;
+//! after 3 to 6 a list that stands, and the next collector goes on at 4. Clocks decide when somebody is
+//! fenced, never whether that is safe.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use mantis_sink::ObjectKey;
+
+use crate::envelope::{self, Kind};
+use crate::references::{References, Referred};
+use crate::session::{SessionOutcome, outcome_json, read_intent};
+use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
+use mantis_stream::Compression;
+
+/// Deletions under way at once.
+const DELETES: usize = 16;
+
+/// How a collection runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// How long a forgotten backup can be brought back, and how long a session may be under way before it is
+    /// given up, in milliseconds. 0 only where nobody else uses the repository.
+    pub grace_ms: u64,
+    /// Say what would be freed, and free nothing.
+    pub dry_run: bool,
+}
+
+/// What a collection did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneReport {
+    /// Bytes freed; with a dry run, to be freed.
+    pub freed_bytes: u64,
+    /// Objects freed.
+    pub freed_objects: u64,
+    /// Bytes that wait for sessions under way.
+    pub waiting_bytes: u64,
+    /// Sessions under way that might refer to what is to be freed. The next collection after they have ended,
+    /// or after the time of grace, frees it.
+    pub waiting_for: Vec<SessionId>,
+    /// Sessions that were given up.
+    pub fenced: Vec<SessionId>,
+    /// Bytes that are kept because a forgotten backup can still be brought back.
+    pub graced_bytes: u64,
+    /// Bytes that backups need.
+    pub kept_bytes: u64,
+}
+
+/// One run.
+struct Collector<'a> {
+    repo: &'a Repository,
+    options: PruneOptions,
+    entropy: [u8; 32],
+    salts: u64,
+    now: UnixMillis,
+    references: References,
+    objects: BTreeMap<ObjectKey, u64>,
+    report: PruneReport,
+}
+
+impl Repository {
+    /// Frees what nothing refers to. Interrupted at any point, it can be run again.
+    ///
+    /// # Errors
+    /// [`RepoError::Unsafe`] where anything is doubtful: nothing is freed then. Or what the store reports.
+    pub async fn prune(
+        &self,
+        options: PruneOptions,
+        entropy: [u8; 32],
+        now: UnixMillis,
+    ) -> Result<PruneReport, RepoError> {
+        let mut collector = Collector {
+            repo: self,
+            options,
+            entropy,
+            salts: 0,
+            now,
+            references: References::default(),
+            objects: BTreeMap::new(),
+            report: PruneReport::default(),
+        };
+        collector.run().await?;
+        Ok(collector.report)
+    }
+}
+
+impl Collector<'_> {
+    fn salt(&mut self) -> [u8; 32] {
+        self.salts += 1;
+        let input = [&self.entropy[..], &self.salts.to_le_bytes()].concat();
+        blake3::derive_key("mantis-backup 2026 collector salt", &input)
+    }
+
+    fn cutoff(&self) -> UnixMillis {
+        let grace = i64::try_from(self.options.grace_ms).unwrap_or(i64::MAX);
+        UnixMillis(self.now.0.saturating_sub(grace))
+    }
+
+    async fn run(&mut self) -> Result<(), RepoError> {
+        self.repo.check_identity().await?;
+        let unfinished = self.repo.collections().await?;
+        self.objects = self.repo.written_objects().await?;
+        if !self.options.dry_run {
+            for collection in unfinished {
+                self.finish(collection).await?;
+            }
+        }
+        let (candidates, referred) = self.candidates().await?;
+        let bytes = |keys: &mut dyn Iterator<Item = &ObjectKey>| -> u64 {
+            keys.filter_map(|key| self.objects.get(key)).sum()
+        };
+        let needed = self.references.read(self.repo, UnixMillis(i64::MAX)).await?;
+        self.report.kept_bytes = bytes(&mut needed.keys.iter());
+        self.report.graced_bytes =
+            bytes(&mut referred.keys.iter()).saturating_sub(self.report.kept_bytes);
+        if self.options.dry_run {
+            self.report.freed_bytes = bytes(&mut candidates.iter());
+            self.report.freed_objects = candidates.len() as u64;
+            return Ok(());
+        }
+        self.tidy_sessions(&referred).await?;
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        for session in &referred.expired {
+            let salt = self.salt();
+            let place = (Place::Gone(*session), Kind::Gone);
+            self.repo.mark(place, salt, self.now).await?;
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.salt()[..16]);
+        let (id, salt) = (CollectionId(id), self.salt());
+        self.repo.condemn(id, salt, &candidates).await?;
+        self.finish(id).await
+    }
+
+    /// What nothing refers to, of sessions that have ended; and what is referred to.
+    async fn candidates(&mut self) -> Result<(Vec<ObjectKey>, Referred), RepoError> {
+        // In this order: a session that ends between two of the steps is seen under way, or by its outcome.
+        self.objects = self.repo.written_objects().await?;
+        let open = self.repo.sessions_in(Place::SESSIONS).await?;
+        let referred = self.references.read(self.repo, self.cutoff()).await?;
+        let under_way = |session: &SessionId| {
+            open.binary_search(session).is_ok() && !referred.ended.contains(session)
+        };
+        let owner = |key: &ObjectKey| Place::written_by(key).map(|(session, _)| session);
+        let closed = |key: &ObjectKey| owner(key).is_some_and(|session| !under_way(&session));
+        let stray_manifest = |key: &ObjectKey| {
+            key.as_str().starts_with(Place::MANIFESTS)
+                && owner(key).is_some_and(|session| !referred.ended.contains(&session))
+        };
+        let candidates: Vec<ObjectKey> = self
+            .objects
+            .keys()
+            .filter(|key| !referred.keys.contains(*key) && closed(key))
+            .cloned()
+            .collect();
+        if referred.ended.is_empty() && candidates.iter().any(stray_manifest) {
+            // A store that lists no outcomes where there are some would have us free everything.
+            let what = "there are manifests, but not a single session has ended".to_owned();
+            return Err(RepoError::Unsafe { what });
+        }
+        Ok((candidates, referred))
+    }
+
+    /// Deletes the intents of sessions that have ended.
+    async fn tidy_sessions(&self, referred: &Referred) -> Result<(), RepoError> {
+        for session in self.repo.sessions_in(Place::SESSIONS).await? {
+            if referred.ended.contains(&session) {
+                self.delete(Place::Session(session)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, place: Place) -> Result<(), RepoError> {
+        let key = place.key().map_err(|error| RepoError::damaged("an object", error))?;
+        Ok(self.repo.sink().delete(&key).await?)
+    }
+
+    /// Steps 4 to 7 of a collection whose list stands, whoever wrote it.
+    async fn finish(&mut self, collection: CollectionId) -> Result<(), RepoError> {
+        let Some(condemned) = self.repo.condemned_by(collection).await? else { return Ok(()) };
+        let waiting = self.resolve_sessions().await?;
+        if !waiting.is_empty() {
+            let lens = condemned.iter().filter_map(|key| self.objects.get(key));
+            self.report.waiting_bytes += lens.sum::<u64>();
+            self.report.waiting_for.extend(waiting);
+            self.report.waiting_for.sort_unstable();
+            self.report.waiting_for.dedup();
+            return Ok(());
+        }
+        let referred = self.references.read(self.repo, self.cutoff()).await?;
+        let doomed: Vec<ObjectKey> =
+            condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();
+        if self.repo.condemned_by(collection).await?.is_none() {
+            tracing::info!(%collection, "another collector has finished this collection");
+            return Ok(());
+        }
+        let sink = self.repo.sink();
+        let deletes = doomed.iter().map(|key| async move {
+            sink.delete(key).await?;
+            Ok::<_, RepoError>(key)
+        });
+        let mut deletes = futures::stream::iter(deletes).buffer_unordered(DELETES);
+        while let Some(deleted) = deletes.next().await {
+            // What the next list of the same run shall not name again.
+            if let Some(len) = self.objects.get(deleted?) {
+                self.report.freed_bytes += len;
+                self.report.freed_objects += 1;
+            }
+        }
+        drop(deletes);
+        self.delete(Place::Condemned(collection)).await
+    }
+
+    /// Sees to it that every session under way has an outcome, if it has been under way for long enough; those
+    /// that have not are returned.
+    async fn resolve_sessions(&mut self) -> Result<Vec<SessionId>, RepoError> {
+        let open = self.repo.sessions_in(Place::SESSIONS).await?;
+        let ended = self.repo.sessions_in(Place::OUTCOMES).await?;
+        let mut waiting = Vec::new();
+        for session in open {
+            if ended.binary_search(&session).is_ok() {
+                continue;
+            }
+            let began_at = match read_intent(self.repo, session).await {
+                Ok(intent) => intent.began_at,
+                // It ended a moment ago, or nobody can read what it is: it is given up.
+                Err(error) if error.is_damage() => UnixMillis(i64::MIN),
+                Err(error) => return Err(error),
+            };
+            if began_at > self.cutoff() {
+                waiting.push(session);
+                continue;
+            }
+            let salt = self.salt();
+            let envelope = self.repo.vault().envelope(Kind::Outcome, salt)?;
+            let json = outcome_json(&SessionOutcome::Fenced)?;
+            let sealed = envelope::seal(&envelope, &json, Compression::None)?;
+            let place = Place::Outcome(session);
+            let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
+            match self.repo.sink().put_new(&key, sealed).await {
+                Ok(()) => self.report.fenced.push(session),
+                // It made it, or another collector was first: it has an outcome.
+                Err(error) if error.is_already_exists() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(waiting)
+    }
+}

@@ -1,0 +1,30 @@
+//! A build without encryption: it makes and opens no encrypted repository.
+
+use mantis_sink::Sink;
+
+use crate::vault::Vault;
+use crate::{NewKey, Password, RepoError, RepoId, UnixMillis};
+
+/// Nothing: this build opens no encrypted repository.
+#[derive(Debug)]
+pub(crate) enum Unlocked {}
+
+#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
+pub(crate) async fn create(
+    _: &dyn Sink,
+    _: RepoId,
+    _: [u8; 32],
+    _: [u8; 32],
+    _: (NewKey, UnixMillis),
+) -> Result<(Vault, Unlocked), RepoError> {
+    Err(RepoError::NoEncryption)
+}
+
+#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
+pub(crate) async fn open(
+    _: &dyn Sink,
+    _: RepoId,
+    _: &Password,
+) -> Result<(Vault, Unlocked), RepoError> {
+    Err(RepoError::NoEncryption)
+}

@@ -1,0 +1,170 @@
+//! What the backups of a repository refer to: what a collector must leave alone.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures::StreamExt;
+use mantis_sink::{ObjectKey, Span};
+
+use crate::forget::read_forget;
+use crate::{LayerList, Manifest, Place, RepoError, Repository, SessionId, UnixMillis};
+
+/// Reads under way at once.
+const READS: usize = 16;
+
+/// What of one session's manifest matters here.
+#[derive(Debug)]
+struct Needs {
+    keys: Vec<ObjectKey>,
+    lists: Vec<LayerList>,
+}
+
+/// Knows what manifests refer to; reads each of them, and each list of segments, once.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    /// By session; none for a session that has no backup.
+    known: BTreeMap<SessionId, Option<Needs>>,
+    lists: BTreeMap<ObjectKey, Vec<ObjectKey>>,
+    forgotten_at: BTreeMap<SessionId, UnixMillis>,
+}
+
+/// What is referred to at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Referred {
+    /// Objects that a backup needs, or one that may still be brought back.
+    pub(crate) keys: HashSet<ObjectKey>,
+    /// Sessions with an outcome.
+    pub(crate) ended: BTreeSet<SessionId>,
+    /// Sessions whose backup was forgotten so long ago that it may go, and is not marked so yet.
+    pub(crate) expired: Vec<SessionId>,
+}
+
+fn needs(manifest: &Manifest, own: ObjectKey) -> Result<Needs, RepoError> {
+    let mut keys = manifest.keys()?;
+    keys.push(own);
+    Ok(Needs { keys, lists: manifest.layers.iter().filter_map(|layer| layer.list).collect() })
+}
+
+impl References {
+    /// What is referred to now. A backup that was forgotten after `cutoff` counts as if it were not.
+    ///
+    /// # Errors
+    /// Whatever keeps a single manifest from being read: nothing may be freed then.
+    pub(crate) async fn read(
+        &mut self,
+        repo: &Repository,
+        cutoff: UnixMillis,
+    ) -> Result<Referred, RepoError> {
+        repo.check_identity().await?;
+        let outcomes = repo.sessions_in(Place::OUTCOMES).await?;
+        let forgotten = repo.sessions_in(Place::FORGOTTEN).await?;
+        let gone = repo.sessions_in(Place::GONE).await?;
+        let mut referred =
+            Referred { ended: outcomes.iter().copied().collect(), ..Referred::default() };
+        let mut needed = Vec::new();
+        for session in outcomes {
+            if forgotten.binary_search(&session).is_err() {
+                needed.push(session);
+                continue;
+            }
+            if gone.binary_search(&session).is_ok() {
+                continue;
+            }
+            let at = match self.forgotten_at.get(&session) {
+                Some(at) => *at,
+                None => read_forget(repo, session).await?,
+            };
+            self.forgotten_at.insert(session, at);
+            if at > cutoff {
+                needed.push(session);
+            } else {
+                referred.expired.push(session);
+            }
+        }
+        self.learn(repo, &needed).await?;
+        for session in needed {
+            let Some(Some(needs)) = self.known.get(&session) else { continue };
+            referred.keys.extend(needs.keys.iter().cloned());
+            for list in &needs.lists {
+                let key = list_key(*list)?;
+                referred.keys.extend(self.lists.get(&key).into_iter().flatten().cloned());
+            }
+        }
+        Ok(referred)
+    }
+
+    async fn learn(&mut self, repo: &Repository, wanted: &[SessionId]) -> Result<(), RepoError> {
+        let unknown: Vec<SessionId> =
+            wanted.iter().copied().filter(|session| !self.known.contains_key(session)).collect();
+        let reads = unknown.into_iter().map(|session| async move {
+            let needs = match repo.read_committed(session).await? {
+                None => None,
+                Some((manifest, hash)) => {
+                    let own = Place::Manifest(session, hash).key();
+                    Some(needs(
+                        &manifest,
+                        own.map_err(|error| RepoError::damaged("a manifest", error))?,
+                    )?)
+                }
+            };
+            Ok::<_, RepoError>((session, needs))
+        });
+        let mut reads = futures::stream::iter(reads).buffer_unordered(READS);
+        let mut lists = Vec::new();
+        while let Some(read) = reads.next().await {
+            let (session, needs) = read.map_err(unreadable)?;
+            lists.extend(needs.iter().flat_map(|needs| needs.lists.iter().copied()));
+            self.known.insert(session, needs);
+        }
+        drop(reads);
+        for list in lists {
+            let key = list_key(list)?;
+            if self.lists.contains_key(&key) {
+                continue;
+            }
+            let segments = repo.read_list(list).await.map_err(unreadable)?;
+            let keys = segments.iter().map(|segment| {
+                let key = Place::Segment(segment.session, segment.hash).key();
+                key.map_err(|error| RepoError::damaged(list.hash, error))
+            });
+            self.lists.insert(key, keys.collect::<Result<_, _>>()?);
+        }
+        Ok(())
+    }
+}
+
+fn list_key(list: LayerList) -> Result<ObjectKey, RepoError> {
+    let place = Place::Layer(list.session, list.hash);
+    place.key().map_err(|error| RepoError::damaged("a manifest", error))
+}
+
+/// One manifest that cannot be read is reason enough to free nothing: nobody knows what it needs.
+fn unreadable(error: RepoError) -> RepoError {
+    if error.is_damage() { RepoError::Unsafe { what: error.to_string() } } else { error }
+}
+
+impl Repository {
+    /// The lengths of all objects that sessions wrote.
+    pub(crate) async fn written_objects(&self) -> Result<BTreeMap<ObjectKey, u64>, RepoError> {
+        let mut objects = BTreeMap::new();
+        for folder in [Place::SEGMENTS, Place::LAYERS, Place::MANIFESTS] {
+            let listed = self.sink().list(folder).await?;
+            let ours = listed.into_iter().filter(|object| Place::written_by(&object.key).is_some());
+            objects.extend(ours.map(|object| (object.key, object.len)));
+        }
+        Ok(objects)
+    }
+
+    /// The list of the segments of a layer.
+    pub(crate) async fn read_list(
+        &self,
+        list: LayerList,
+    ) -> Result<Vec<crate::SegmentRef>, RepoError> {
+        let key = list_key(list)?;
+        let limit = crate::manifest::MAX_MANIFEST_LEN;
+        let bytes = self.sink().get(&key, Span::Whole { limit }).await?;
+        if crate::ObjectHash::of([&bytes[..]]) != list.hash {
+            return Err(RepoError::damaged(key, "its bytes do not match its name"));
+        }
+        crate::manifest::open_list(key.as_str(), &bytes, self.vault())
+    }
+}

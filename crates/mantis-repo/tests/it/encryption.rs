@@ -1,0 +1,203 @@
+//! Encrypted repositories: nothing readable, nothing forged, nobody locked out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mantis_repo::{BackupKind, NewKey, Password, RepoError, Repository, UnixMillis, VerifyOptions};
+use mantis_sink::{MemorySink, Sink, Span};
+use mantis_stream::Compression;
+use tokio::runtime::Runtime;
+
+use crate::world::{backup, content, incremental, meta, plain, restore, touch};
+
+fn password(text: &str) -> Password {
+    Password::new(text.into())
+}
+
+fn key(text: &str) -> NewKey {
+    NewKey { password: password(text), label: text.into() }
+}
+
+fn encrypted() -> (Runtime, MemorySink, Repository) {
+    let (runtime, sink) = (Runtime::new().unwrap(), MemorySink::new());
+    let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), Some(key("first")));
+    let repo = runtime.block_on(init).unwrap();
+    (runtime, sink, repo)
+}
+
+async fn open(sink: &MemorySink, text: &str) -> Result<Repository, RepoError> {
+    Repository::open(Arc::new(sink.clone()), Some(&password(text))).await
+}
+
+async fn bytes_of(sink: &MemorySink) -> Vec<(String, Bytes)> {
+    let mut all = Vec::new();
+    for object in sink.list("").await.unwrap() {
+        let bytes = sink.get(&object.key, Span::Whole { limit: 1 << 30 }).await.unwrap();
+        all.push((object.key.to_string(), bytes));
+    }
+    all
+}
+
+#[test]
+fn what_is_stored_tells_nothing_and_comes_back_with_the_password() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let mut bytes = vec![b'S'; 512 * 900];
+        bytes.extend_from_slice(&content(1, 900));
+        let made =
+            backup(&repo, 2, meta("secret-name", 1, &bytes), &bytes, plain(Compression::None));
+        made.await.unwrap();
+        touch(&mut bytes, 3, b'T');
+        let next =
+            incremental(&repo, 3, meta("secret-name", 2, &bytes), &bytes, None).await.unwrap();
+        assert_eq!((next.kind, next.pages_changed), (BackupKind::Incremental, 1));
+        for (name, stored) in bytes_of(&sink).await {
+            for word in [&b"secret-name"[..], b"SSSSSSSS", b"TTTTTTTT", b"/some/where", b"sqlite"] {
+                assert!(!stored.windows(word.len()).any(|window| window == word), "{name}");
+            }
+        }
+        assert!(matches!(open(&sink, "wrong").await, Err(RepoError::WrongPassword { .. })));
+        let none = Repository::open(Arc::new(sink.clone()), None).await;
+        assert!(matches!(none, Err(RepoError::NeedsPassword { .. })));
+        let again = open(&sink, "first").await.unwrap();
+        assert!(restore(&again, &next).await.unwrap() == bytes);
+        assert!(again.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
+    });
+}
+
+#[test]
+fn the_same_pages_in_another_repository_are_other_bytes_and_hashes() {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let bytes = content(1, 300);
+        let mut made = Vec::new();
+        for seed in [1, 2] {
+            let sink = MemorySink::new();
+            let init =
+                Repository::init(Arc::new(sink.clone()), [seed; 32], UnixMillis(1), Some(key("p")));
+            let repo = init.await.unwrap();
+            let info = backup(&repo, 9, meta("a", 1, &bytes), &bytes, plain(Compression::None));
+            made.push((info.await.unwrap().fingerprint, repo.page_hasher().hash(&bytes[..512])));
+        }
+        assert!(made[0].0 != made[1].0 && made[0].1 != made[1].1);
+    });
+}
+
+#[test]
+fn a_password_is_changed_without_a_moment_in_which_none_opens() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let old = repo.keys().await.unwrap();
+        let only = old[0].id.to_string();
+        assert!(matches!(repo.remove_key(&only).await, Err(RepoError::LastKey { .. })));
+        assert!(matches!(repo.remove_key("zz").await, Err(RepoError::NoSuchKey { count: 0, .. })));
+        repo.add_key(key("second"), [7; 32], UnixMillis(2)).await.unwrap();
+        open(&sink, "first").await.unwrap();
+        let second = open(&sink, "second").await.unwrap();
+        let keys = second.keys().await.unwrap();
+        let current: Vec<bool> = keys.iter().map(|key| key.current).collect();
+        assert_eq!(current, [false, true]);
+        second.remove_key(&only).await.unwrap();
+        assert!(matches!(open(&sink, "first").await, Err(RepoError::WrongPassword { .. })));
+        open(&sink, "second").await.unwrap();
+        // Nothing of a password shows when things are printed.
+        let text = format!("{second:?} {:?}", password("hunter2"));
+        assert!(!text.contains("hunter2"), "{text}");
+    });
+}
+
+#[test]
+fn after_a_rotation_old_and_new_backups_restore_and_share_pages() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let mut bytes = content(1, 300);
+        repo.add_key(key("second"), [7; 32], UnixMillis(2)).await.unwrap();
+        let before = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Lz4));
+        let before = before.await.unwrap();
+        let old = bytes.clone();
+        let (rotated, generation) = repo.rotate([8; 32]).await.unwrap();
+        assert_eq!(generation, 2);
+        touch(&mut bytes, 3, 9);
+        let after = incremental(&rotated, 3, meta("a", 2, &bytes), &bytes, None).await.unwrap();
+        assert_eq!(after.pages_changed, 1);
+        for text in ["first", "second"] {
+            let repo = open(&sink, text).await.unwrap();
+            assert!(restore(&repo, &before).await.unwrap() == old);
+            assert!(restore(&repo, &after).await.unwrap() == bytes);
+            let manifest = repo.manifest(&after).await.unwrap();
+            let keys: Vec<u32> = manifest.segments().map(|segment| segment.key).collect();
+            assert_eq!(keys, [1, 2]);
+        }
+        // One of the two copies of the keyring is enough.
+        let ring = mantis_repo::Place::Keyring(2).key().unwrap();
+        sink.replace(&ring, Bytes::from_static(b"damaged"));
+        let repo = open(&sink, "first").await.unwrap();
+        assert!(restore(&repo, &after).await.unwrap() == bytes);
+    });
+}
+
+#[test]
+fn a_repository_that_is_not_encrypted_is_not_opened_with_a_password() {
+    let (runtime, sink) = (Runtime::new().unwrap(), MemorySink::new());
+    runtime.block_on(async {
+        Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None).await.unwrap();
+        assert!(matches!(open(&sink, "p").await, Err(RepoError::NotEncrypted { .. })));
+    });
+}
+
+/// Each byte of each object is damaged: verify finds it, or the repository does not open; a restore gives the
+/// right bytes or an error.
+#[test]
+fn every_damaged_byte_is_found_and_never_restored() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let bytes = content(5, 12);
+        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Zstd(1)));
+        let info = info.await.unwrap();
+        for (name, whole) in bytes_of(&sink).await {
+            // Opening takes the time of a password: the keys' bytes are damaged in `key_slot` and `keyring`.
+            if name.starts_with("mantis.repo") || name.starts_with("keys/") {
+                continue;
+            }
+            let key = mantis_sink::ObjectKey::new(name.clone()).unwrap();
+            for at in 0..whole.len() {
+                let mut spoiled = whole.to_vec();
+                spoiled[at] ^= 1 << (at % 8);
+                sink.replace(&key, spoiled.into());
+                let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
+                assert!(!report.damaged.is_empty(), "{name} at {at}: damage not found");
+                if let Ok(restored) = restore(&repo, &info).await {
+                    assert!(restored == bytes, "{name} at {at}: wrong bytes restored");
+                }
+            }
+            sink.replace(&key, whole);
+        }
+    });
+}
+
+/// Someone who can write to the store, but has no key, puts an object that is not encrypted in the place of
+/// one that is.
+#[test]
+fn a_plain_object_does_not_pass_for_an_encrypted_one() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let bytes = content(1, 20);
+        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None));
+        let info = info.await.unwrap();
+        let forger = MemorySink::new();
+        // The same id, as the same entropy gives it; and no encryption.
+        let init = Repository::init(Arc::new(forger.clone()), [1; 32], UnixMillis(1), None);
+        let forged = init.await.unwrap();
+        assert_eq!(forged.id(), repo.id());
+        let evil = content(2, 20);
+        backup(&forged, 2, meta("a", 1, &evil), &evil, plain(Compression::None)).await.unwrap();
+        for (name, stored) in bytes_of(&forger).await {
+            if !name.starts_with("mantis.repo") {
+                sink.replace(&mantis_sink::ObjectKey::new(name).unwrap(), stored);
+            }
+        }
+        let catalogue = repo.catalogue().await.unwrap();
+        assert!(catalogue.backups.is_empty() && !catalogue.unreadable.is_empty());
+        assert!(restore(&repo, &info).await.is_err());
+    });
+}

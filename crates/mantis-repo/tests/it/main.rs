@@ -1,0 +1,15 @@
+//! The repository's tests: one binary, a module for each concern.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod collector;
+#[cfg(feature = "encryption")]
+mod encryption;
+mod incremental;
+mod round_trip;
+mod world;
