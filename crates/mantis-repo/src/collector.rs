@@ -1,20 +1,19 @@
 //! Frees what nothing refers to, while others back up, restore and forget, and beside other collectors.
 //!
 //! The order of the steps is what makes it safe; no clock and no lock does. (`docs/protocol.md` has the argument,
-//! and `tests/collector_model.rs` the model that was checked, with the changes to it that must break it.)
+//! and `tests/collector_model.rs` the model that was checked, with the changes to it that break it.)
 //!
 //! 1. List what sessions wrote, then which sessions are under way, then what backups refer to. What is left,
 //!    of sessions that have ended, are the candidates.
-//! 2. Mark the forgotten backups among their owners as gone, so that nobody brings one back from here on.
-//! 3. Write the list of the candidates.
-//! 4. *Then* look who is under way. Each one ends by itself, or is fenced: its outcome is created before it
+//! 2. Write the list of the candidates.
+//! 3. *Then* look who is under way. Each one ends by itself, or is fenced: its outcome is created before it
 //!    can create it.
-//! 5. Read again what backups refer to: that is spared. *Then* see that the list still stands.
-//! 6. Delete the rest. 7. Delete the list.
+//! 4. Read again what backups refer to: that is spared. Delete the rest.
+//! 5. If nothing was spared, delete the list. Else it stands: another collector may be about to delete what
+//!    this one spared, so nobody may refer to it anew.
 //!
-//! A crash after 1 leaves nothing; after 2 a mark that only says that a forgotten backup stays forgotten;
-//! after 3 to 6 a list that stands, and the next collector goes on at 4. Clocks decide when somebody is
-//! fenced, never whether that is safe.
+//! A crash after 1 leaves nothing; after 2 to 4 a list that stands, and the next collector goes on at 3. Clocks
+//! decide when somebody is fenced, never whether that is safe.
 
 use std::collections::BTreeMap;
 
@@ -136,11 +135,6 @@ impl Collector<'_> {
         if candidates.is_empty() {
             return Ok(());
         }
-        for session in &referred.expired {
-            let salt = self.salt();
-            let place = (Place::Gone(*session), Kind::Gone);
-            self.repo.mark(place, salt, self.now).await?;
-        }
         let mut id = [0; 16];
         id.copy_from_slice(&self.salt()[..16]);
         let (id, salt) = (CollectionId(id), self.salt());
@@ -163,10 +157,12 @@ impl Collector<'_> {
             key.as_str().starts_with(Place::MANIFESTS)
                 && owner(key).is_some_and(|session| !referred.ended.contains(&session))
         };
+        // What is on a list already is that list's matter.
+        let listed = self.repo.condemned().await?;
         let candidates: Vec<ObjectKey> = self
             .objects
             .keys()
-            .filter(|key| !referred.keys.contains(*key) && closed(key))
+            .filter(|key| !referred.keys.contains(*key) && !listed.contains(*key) && closed(key))
             .cloned()
             .collect();
         if referred.ended.is_empty() && candidates.iter().any(stray_manifest) {
@@ -192,7 +188,7 @@ impl Collector<'_> {
         Ok(self.repo.sink().delete(&key).await?)
     }
 
-    /// Steps 4 to 7 of a collection whose list stands, whoever wrote it.
+    /// Steps 3 to 5 of a collection whose list stands, whoever wrote it.
     async fn finish(&mut self, collection: CollectionId) -> Result<(), RepoError> {
         let Some(condemned) = self.repo.condemned_by(collection).await? else { return Ok(()) };
         let waiting = self.resolve_sessions().await?;
@@ -205,12 +201,9 @@ impl Collector<'_> {
             return Ok(());
         }
         let referred = self.references.read(self.repo, self.cutoff()).await?;
+        let count = condemned.len();
         let doomed: Vec<ObjectKey> =
             condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();
-        if self.repo.condemned_by(collection).await?.is_none() {
-            tracing::info!(%collection, "another collector has finished this collection");
-            return Ok(());
-        }
         let sink = self.repo.sink();
         let deletes = doomed.iter().map(|key| async move {
             sink.delete(key).await?;
@@ -225,6 +218,11 @@ impl Collector<'_> {
             }
         }
         drop(deletes);
+        if doomed.len() < count {
+            let spared = count - doomed.len();
+            tracing::info!(%collection, spared, "the list stands, for what was spared");
+            return Ok(());
+        }
         self.delete(Place::Condemned(collection)).await
     }
 

@@ -50,7 +50,6 @@ pub(crate) enum Kind {
     Keyring = 8,
     Condemned = 9,
     Forget = 10,
-    Gone = 11,
 }
 
 /// An object's header.

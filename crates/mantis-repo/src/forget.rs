@@ -1,9 +1,9 @@
 //! Forgetting backups, and bringing forgotten ones back.
 //!
 //! `forget/<s>` says that the backup that session `s` committed is no longer wanted: from then on it is in no
-//! list. Nothing is freed by that; a collector does that later, after a time of grace, and before it condemns
-//! what the backup is made of it writes `gone/<s>`. Until then the backup can be brought back: a session of its
-//! own commits the next generation of its manifest, under the same rules as any other session.
+//! list. Nothing is freed by that; a collector does that later, after a time of grace. Until then the backup can
+//! be brought back: a session of its own commits the next generation of its manifest, under the same rules as any
+//! other session, so that it refers to nothing that a collector has listed, or that is not there.
 
 use mantis_sink::Span;
 use mantis_stream::Compression;
@@ -19,7 +19,7 @@ use crate::{
 /// The largest such object that is read, in bytes.
 const MAX_LEN: u64 = 16 << 10;
 
-/// What `forget/<s>` and `gone/<s>` hold.
+/// What `forget/<s>` holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     /// When, by its writer's clock.
@@ -41,18 +41,18 @@ pub(crate) async fn read_forget(
 }
 
 impl Repository {
-    /// Writes a mark about a session, unless it is there already.
-    pub(crate) async fn mark(
+    /// Marks the backup of a session as forgotten, unless it is so already.
+    async fn mark(
         &self,
-        (place, kind): (Place, Kind),
+        session: SessionId,
         salt: [u8; 32],
         at: UnixMillis,
     ) -> Result<(), RepoError> {
         let json = serde_json::to_vec(&Stored { at })
-            .map_err(|error| RepoError::damaged("a mark", error))?;
-        let envelope = self.vault().envelope(kind, salt)?;
+            .map_err(|error| RepoError::damaged("a forgotten backup", error))?;
+        let envelope = self.vault().envelope(Kind::Forget, salt)?;
         let sealed = envelope::seal(&envelope, &json.into(), Compression::None)?;
-        match put_own(self.sink(), place, sealed).await {
+        match put_own(self.sink(), Place::Forget(session), sealed).await {
             Err(RepoError::Sink { source }) if source.is_already_exists() => Ok(()),
             result => result,
         }
@@ -76,7 +76,7 @@ impl Repository {
             self.check_identity().await?;
             let input = [&entropy[..], &session.unique].concat();
             let salt = blake3::derive_key("mantis-backup 2026 forget salt", &input);
-            self.mark((Place::Forget(session), Kind::Forget), salt, now).await?;
+            self.mark(session, salt, now).await?;
         }
         Ok(())
     }
@@ -89,12 +89,8 @@ impl Repository {
         self.check_identity().await?;
         let live: Vec<BackupId> =
             self.catalogue().await?.backups.iter().map(|backup| backup.id).collect();
-        let gone = self.sessions_in(Place::GONE).await?;
         let mut found: Vec<(BackupInfo, UnixMillis)> = Vec::new();
         for session in self.sessions_in(Place::FORGOTTEN).await? {
-            if gone.binary_search(&session).is_ok() {
-                continue;
-            }
             match self.read_committed(session).await {
                 Ok(Some((manifest, _))) if !live.contains(&manifest.info.id) => {
                     let at = read_forget(self, session).await?;
@@ -102,6 +98,7 @@ impl Repository {
                     found.retain(|(other, _)| other.id != manifest.info.id);
                     found.push((manifest.info, at));
                 }
+                // Its manifest was freed, or it never had one.
                 Err(error) if !error.is_damage() => return Err(error),
                 _ => {}
             }

@@ -31,8 +31,6 @@ pub enum Place {
     KeyringCopy(u32),
     /// What a collector is about to free.
     Condemned(CollectionId),
-    /// A forgotten backup that cannot be brought back any more: what it is made of may be gone.
-    Gone(SessionId),
 }
 
 impl Place {
@@ -52,8 +50,6 @@ impl Place {
     pub const KEYS: &'static str = "keys";
     /// The folder of all lists of what collectors are about to free.
     pub const COLLECTIONS: &'static str = "gc";
-    /// The folder of all forgotten backups that cannot be brought back.
-    pub const GONE: &'static str = "gone";
 
     /// The object's name.
     ///
@@ -73,7 +69,6 @@ impl Place {
             Self::Keyring(number) => format!("keys/ring-{number:010}"),
             Self::KeyringCopy(number) => format!("keys/ring-{number:010}.copy"),
             Self::Condemned(collection) => format!("gc/{collection}"),
-            Self::Gone(s) => format!("gone/{s}"),
         })
     }
 

@@ -34,8 +34,6 @@ pub(crate) struct Referred {
     pub(crate) keys: HashSet<ObjectKey>,
     /// Sessions with an outcome.
     pub(crate) ended: BTreeSet<SessionId>,
-    /// Sessions whose backup was forgotten so long ago that it may go, and is not marked so yet.
-    pub(crate) expired: Vec<SessionId>,
 }
 
 fn needs(manifest: &Manifest, own: ObjectKey) -> Result<Needs, RepoError> {
@@ -57,16 +55,12 @@ impl References {
         repo.check_identity().await?;
         let outcomes = repo.sessions_in(Place::OUTCOMES).await?;
         let forgotten = repo.sessions_in(Place::FORGOTTEN).await?;
-        let gone = repo.sessions_in(Place::GONE).await?;
         let mut referred =
             Referred { ended: outcomes.iter().copied().collect(), ..Referred::default() };
         let mut needed = Vec::new();
         for session in outcomes {
             if forgotten.binary_search(&session).is_err() {
                 needed.push(session);
-                continue;
-            }
-            if gone.binary_search(&session).is_ok() {
                 continue;
             }
             let at = match self.forgotten_at.get(&session) {
@@ -76,8 +70,6 @@ impl References {
             self.forgotten_at.insert(session, at);
             if at > cutoff {
                 needed.push(session);
-            } else {
-                referred.expired.push(session);
             }
         }
         self.learn(repo, &needed).await?;

@@ -179,7 +179,15 @@ fn a_session_that_commits_while_a_collector_waits_keeps_what_it_needs() {
         let report = prune(&repo, 11, HOUR as u64, HOUR).await;
         assert_eq!(report.freed_objects, 1, "the forgotten one's manifest");
         assert!(restore(&repo, &made).await.unwrap() == bytes);
+        // The list stands for what was spared: nobody builds on that any more.
+        assert_eq!(count(&sink, "gc").await, 1);
+        let next = incremental(&repo, 5, meta("a", 3, &bytes), &bytes, None).await.unwrap();
+        assert_eq!(next.kind, mantis_repo::BackupKind::Full);
+        forget(&repo, &[made.id], 0).await;
+        assert!(prune(&repo, 12, HOUR as u64, 2 * HOUR).await.freed_bytes > 0);
         assert_eq!(count(&sink, "gc").await, 0);
+        assert!(restore(&repo, &next).await.unwrap() == bytes);
+        assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
     });
 }
 
