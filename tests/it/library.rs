@@ -90,6 +90,7 @@ fn a_live_redb_is_backed_up_between_its_commits() {
                 backup,
                 target: target.clone(),
                 replace: false,
+                delta: false,
                 check: true,
                 options,
             };

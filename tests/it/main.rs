@@ -8,5 +8,7 @@ mod encrypted;
 mod leftovers;
 mod library;
 mod live;
+mod restores;
 mod retention;
 mod sources;
+mod transfer;

@@ -2,8 +2,9 @@
 //!
 //! What a crash leaves, step by step:
 //!
-//! 1. while pages are written, or before the sync: the temporary file `.NAME.mantis-…`, which nothing
-//!    takes for a database; the target as it was;
+//! 1. while pages are written, or before the sync: the temporary file `.NAME.mantis-restore`, which nothing
+//!    takes for a database; the target as it was. The next restore to the same target goes on with that file:
+//!    pages that are right in it, proved by their hashes, are not fetched again;
 //! 2. after the sync, while sidecars of an old database are set aside or removed: with `replace`, the
 //!    old database without its WAL; the restore can be run again. Had the new file come first, a crash
 //!    would leave it with a foreign WAL, which SQLite would replay into it;
@@ -13,12 +14,12 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mantis_page::PageRun;
+use mantis_page::{PageRange, PageRun};
 use mantis_snapshot::{Geometry, PageTarget, SnapshotError};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 /// The files that SQLite would take for parts of the database at `path`: its WAL, shared memory and
 /// rollback journal.
@@ -36,9 +37,12 @@ pub fn sidecars(path: &Path) -> [PathBuf; 3] {
 pub struct RestoreFile {
     target: PathBuf,
     temporary: PathBuf,
+    /// Locked for as long as it is open.
     file: File,
     geometry: Geometry,
     replace: bool,
+    /// Whether there is anything in it but zeros and what was written since.
+    reused: bool,
     finished: bool,
 }
 
@@ -67,6 +71,46 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Opens the temporary file, and locks it against another restore to the same target. One that another restore
+/// removes or renames in that very moment is not taken.
+fn open_locked(temporary: &Path, target: &Path) -> Result<File, SnapshotError> {
+    let fail = |error| failed("make a file beside", target, error);
+    for _ in 0..100 {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(temporary)
+            .map_err(fail)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let error = io::Error::other("another restore to it is under way");
+                return Err(failed("restore to", target, error));
+            }
+            Err(error) => return Err(fail(error.into())),
+        }
+        let ours = file.metadata().map_err(fail)?;
+        let named = fs::symlink_metadata(temporary);
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            // In a folder that others write, one of them may have put it there, to read along.
+            let mine = ours.is_file()
+                && ours.nlink() == 1
+                && ours.uid() == rustix::process::geteuid().as_raw();
+            if !mine {
+                let error = io::Error::other("there is a file of someone else's in the way");
+                return Err(failed("restore to", temporary, error));
+            }
+            file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fail)?;
+            return Ok(file);
+        }
+    }
+    Err(fail(io::Error::other("others keep making and removing it")))
+}
+
 impl RestoreFile {
     /// Prepares a restore to `target`. Without `replace`, a file there is an error now, and at the end.
     ///
@@ -88,30 +132,82 @@ impl RestoreFile {
         let name = target
             .file_name()
             .ok_or_else(|| failed("restore to", target, io::Error::other("it names no file")))?;
-        let mut number = 0;
-        let (temporary, file) = loop {
-            let mut hidden = OsString::from(".");
-            hidden.push(name);
-            hidden.push(format!(".mantis-{}-{number}", std::process::id()));
-            let path = folder_of(target).join(hidden);
-            let options =
-                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-            match options {
-                Ok(file) => break (path, file),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => {
-                    number += 1;
-                }
-                Err(error) => return Err(failed("make a file beside", target, error)),
-            }
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".mantis-restore");
+        let temporary = folder_of(target).join(hidden);
+        let file = open_locked(&temporary, target)?;
+        let left = file.metadata().map_err(|error| failed("look at", &temporary, error))?.len();
+        let restore = Self {
+            target: target.to_owned(),
+            temporary,
+            file,
+            geometry,
+            replace,
+            reused: left > 0,
+            finished: false,
         };
-        let restore =
-            Self { target: target.to_owned(), temporary, file, geometry, replace, finished: false };
         // Pages of zeros stay holes.
         restore
             .file
             .set_len(geometry.byte_len)
             .map_err(|error| failed("make room for", target, error))?;
         Ok(restore)
+    }
+
+    /// Begins with what the target holds now: shared with it where the file system can, else copied.
+    ///
+    /// # Errors
+    /// What keeps the target from being read.
+    pub fn begin_with_target(&mut self) -> Result<(), SnapshotError> {
+        let old = match File::open(&self.target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            old => old.map_err(|error| failed("read", &self.target, error))?,
+        };
+        let copy = || -> io::Result<()> {
+            if rustix::fs::ioctl_ficlone(&self.file, &old).is_err() {
+                let mut from = &old;
+                io::copy(&mut from, &mut &self.file)?;
+            }
+            self.file.set_len(self.geometry.byte_len)
+        };
+        copy().map_err(|error| failed("copy", &self.target, error))?;
+        self.reused = true;
+        Ok(())
+    }
+
+    /// Whether there may be pages in it that are right already: of the target, or of a restore that was killed.
+    #[must_use]
+    pub const fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Fills `buf` with the pages of a range as they are now; past the end they are zeros.
+    ///
+    /// # Errors
+    /// What keeps them from being read.
+    pub fn read_pages(&self, range: PageRange, buf: &mut [u8]) -> io::Result<()> {
+        let offset = self.geometry.page_size.offset_of(range.first());
+        mantis_cow::LiveFile::read_at(&self.file, offset.unwrap_or(u64::MAX), buf)
+    }
+
+    /// Has pages be zeros; nothing is written where they are so because the file is new.
+    ///
+    /// # Errors
+    /// What keeps them from being written.
+    pub fn write_zeros(&self, range: PageRange) -> Result<(), SnapshotError> {
+        if !self.reused {
+            return Ok(());
+        }
+        let size = self.geometry.page_size;
+        for part in range.split(256) {
+            let zeros = vec![0; part.len() as usize * size.bytes()];
+            let run = PageRun::new(part.first(), size, zeros.into()).map_err(|error| {
+                failed("write pages to", &self.target, io::Error::other(error.to_string()))
+            })?;
+            self.write_run(&run)?;
+        }
+        Ok(())
     }
 
     /// The file while it is not finished: for checks of its content before it is shown.
@@ -247,6 +343,60 @@ mod tests {
         let names = names(folder.path());
         assert_eq!(names.len(), 2);
         assert!(names[1].starts_with("a.db-wal.set-aside-"), "{names:?}");
+    }
+
+    #[test]
+    fn what_a_killed_restore_left_is_gone_on_with_and_one_under_way_is_not_disturbed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.db");
+        let geometry = Geometry::of_file(PageSize::MIN, 700);
+        let first = RestoreFile::create(&target, geometry, false).unwrap();
+        assert!(!first.is_reused());
+        assert!(RestoreFile::create(&target, geometry, false).is_err(), "one at a time");
+        let second = PageNo::new(2).unwrap();
+        let run = PageRun::new(second, PageSize::MIN, Bytes::from(vec![2; 512])).unwrap();
+        first.write_run(&run).unwrap();
+        // Killed: nothing is tidied up.
+        std::mem::forget(first.file.try_clone().unwrap());
+        let left = folder.path().join(".a.db.mantis-restore");
+        let copy = fs::read(&left).unwrap();
+        drop(first);
+        fs::write(&left, copy).unwrap();
+        let next = RestoreFile::create(&target, geometry, false).unwrap();
+        assert!(next.is_reused());
+        let mut page = [9; 512];
+        next.read_pages(PageRange::new(second, 1).unwrap(), &mut page).unwrap();
+        assert_eq!((page[0], page[187], page[188]), (2, 2, 0), "past the end are zeros");
+        next.write_zeros(PageRange::new(second, 1).unwrap()).unwrap();
+        Box::new(next).finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), [0; 700]);
+        assert_eq!(names(folder.path()), ["a.db"]);
+    }
+
+    #[test]
+    fn begins_with_the_target_where_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.db");
+        fs::write(&target, [7; 2000]).unwrap();
+        let mut file =
+            RestoreFile::create(&target, Geometry::of_file(PageSize::MIN, 700), true).unwrap();
+        file.begin_with_target().unwrap();
+        Box::new(file).finish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), [7; 700]);
+    }
+
+    #[test]
+    fn a_file_that_someone_put_in_the_way_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, bait) = (folder.path().join("a.db"), folder.path().join("bait"));
+        fs::write(&bait, "precious").unwrap();
+        let way = folder.path().join(".a.db.mantis-restore");
+        for link in [fs::hard_link, std::os::unix::fs::symlink::<&Path, &Path>] {
+            link(&bait, &way).unwrap();
+            assert!(restore(&target, false).is_err());
+            assert_eq!(fs::read(&bait).unwrap(), b"precious");
+            fs::remove_file(&way).unwrap();
+        }
     }
 
     #[test]

@@ -10,10 +10,12 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod backup_writer;
 mod catalogue;
 mod collector;
 mod condemned;
+mod diff;
 mod digest;
 mod encoder;
 mod envelope;
@@ -30,6 +32,7 @@ mod keyring;
 mod keys;
 mod layout;
 mod manifest;
+mod matching;
 #[cfg(not(feature = "encryption"))]
 mod no_unlock;
 mod page_hash;
@@ -51,9 +54,11 @@ mod uploads;
 mod vault;
 mod verify;
 
+pub use archive::{ArchiveSink, Out};
 pub use backup_writer::{BackupWriter, WriteOptions};
 pub use catalogue::{Catalogue, Selector, UnreadableBackup};
 pub use collector::{PruneOptions, PruneReport};
+pub use diff::Difference;
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;
 pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, SlotId};
@@ -62,6 +67,7 @@ pub use keys::PasswordCost;
 pub use keys::{KeyInfo, NewKey};
 pub use layout::Place;
 pub use manifest::{BackupInfo, BackupKind, BackupMeta, Layer, LayerList, Manifest, SegmentRef};
+pub use matching::ReadPages;
 pub use page_hash::{PageHash, PageHasher};
 pub use parent::Parent;
 pub use password::Password;

@@ -23,6 +23,8 @@ pub enum Restored {
 pub struct RestoreOptions {
     /// Segments decoded at once; 0: one for each core.
     pub jobs: usize,
+    /// Pages that the target holds already, as [`Repository::matching`] proved: they are not given out.
+    pub have: PageSet,
     /// Stops the restore.
     pub cancel: CancellationToken,
     /// Shows how far it is.
@@ -121,10 +123,12 @@ impl Repository {
             hasher: self.page_hasher().clone(),
             give,
             progress: Arc::clone(&options.progress),
-            done: Mutex::default(),
+            done: Mutex::new(options.have.clone()),
             page_len: meta.page_size.into(),
             page_count: meta.page_count,
         });
+        let have = options.have.len();
+        options.progress.add(have, have.saturating_mul(meta.page_size.into()));
         let mut summary = RestoreSummary { pages: meta.page_count, bytes_fetched: 0 };
         for layer in manifest.layers.iter().rev() {
             summary.bytes_fetched += self.restore_layer(layer, options, &shared).await?;

@@ -176,6 +176,11 @@ impl Session {
         }
     }
 
+    /// Ends a session that only read. Where that fails, a collector gives it up later.
+    pub async fn end(self) {
+        self.forget_intent().await;
+    }
+
     /// Gives the session up before its commit and removes what it wrote, as far as that can be done;
     /// the rest is a collector's.
     pub async fn abandon(self) {

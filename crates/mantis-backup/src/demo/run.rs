@@ -140,6 +140,7 @@ pub(crate) async fn run(
             backup: taken.info.clone(),
             target: target.clone(),
             replace: false,
+            delta: false,
             check: false,
             options,
         };

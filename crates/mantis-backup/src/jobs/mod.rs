@@ -1,7 +1,9 @@
-//! One backup, one restore: each read from top to bottom.
+//! One backup, one restore, one transfer: each read from top to bottom.
 
 mod backup;
 mod restore;
+mod transfer;
 
 pub use backup::{BackupJob, backup};
 pub use restore::{RestoreJob, Restored, restore};
+pub use transfer::{ImportJob, export_to, export_to_file, import};

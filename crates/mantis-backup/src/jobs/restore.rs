@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use mantis_engine::RestoreFile;
 use mantis_page::PageSize;
-use mantis_repo::{BackupInfo, RepoError, Repository, RestoreOptions, Restored as Pages};
+use mantis_repo::{
+    BackupInfo, Purpose, RepoError, Repository, RestoreOptions, Restored as Pages, Session,
+};
 use mantis_snapshot::{Geometry, PageTarget, SnapshotError};
 
-use crate::Error;
+use crate::{Error, clock};
 
 /// What to restore, and where to.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct RestoreJob {
     pub target: PathBuf,
     /// Replace a file that is there.
     pub replace: bool,
+    /// Begin with what the target holds: pages that it holds already are not fetched.
+    pub delta: bool,
     /// Run the engine's own integrity check before the file is shown.
     pub check: bool,
     /// How it runs; its `cancel` stops it, its `progress` shows it.
@@ -35,8 +39,12 @@ pub struct Restored {
     pub path: PathBuf,
     /// Pages in it.
     pub pages: u64,
+    /// Pages of them that were there already.
+    pub pages_reused: u64,
     /// Its length in bytes.
     pub bytes: u64,
+    /// Bytes fetched from the repository.
+    pub bytes_fetched: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// The engine's own check was run and found nothing.
@@ -56,17 +64,30 @@ pub async fn restore(job: RestoreJob) -> Result<Restored, Error> {
     let page_size =
         PageSize::new(meta.page_size.into()).map_err(|error| damaged(error.to_string()))?;
     let geometry = Geometry { page_size, page_count: meta.page_count, byte_len: meta.byte_len };
+    let session = pin(&job.repo).await;
     let manifest = job.repo.manifest(&job.backup).await?;
     refuse_open_target(&job)?;
-    let target = RestoreFile::create(&job.target, geometry, job.replace)?;
+    let mut target = RestoreFile::create(&job.target, geometry, job.replace)?;
+    if job.delta {
+        target.begin_with_target()?;
+    }
     let shared = Arc::new(target);
+    let mut options = job.options.clone();
+    if shared.is_reused() {
+        let reading = Arc::clone(&shared);
+        let read = move |range, buf: &mut [u8]| reading.read_pages(range, buf);
+        options.have = job.repo.matching(&manifest, &job.options, Arc::new(read)).await?;
+    }
     let writing = Arc::clone(&shared);
     let give = move |pages: Pages| match pages {
         Pages::Pages(run) => writing.write_run(&run).map_err(Into::into),
-        // The file is new: what is not written reads as zeros.
-        Pages::Zeros(_) => Ok(()),
+        Pages::Zeros(range) => writing.write_zeros(range).map_err(Into::into),
     };
-    let summary = job.repo.restore(&manifest, &job.options, Arc::new(give)).await?;
+    let summary = job.repo.restore(&manifest, &options, Arc::new(give)).await;
+    if let Some(session) = session {
+        session.end().await;
+    }
+    let summary = summary?;
     let engine = meta.engine.clone();
     let check = job.check;
     let finished = tokio::task::spawn_blocking(move || -> Result<(), Error> {
@@ -81,15 +102,30 @@ pub async fn restore(job: RestoreJob) -> Result<Restored, Error> {
     })??;
     Ok(Restored {
         pages: summary.pages,
+        pages_reused: options.have.len(),
         bytes: meta.byte_len,
+        bytes_fetched: summary.bytes_fetched,
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         checked: check,
         path: job.target,
     })
 }
 
+/// Announces the restore, so that collectors leave the backup whole for as long as it takes. A repository that
+/// cannot be written is restored from all the same.
+async fn pin(repo: &Repository) -> Option<Session> {
+    let entropy = clock::entropy().ok()?;
+    match Session::begin(repo, Purpose::Restore, entropy, &clock::owner(), clock::now()).await {
+        Ok(session) => Some(session),
+        Err(error) => {
+            tracing::info!(%error, "the restore cannot be announced in the repository");
+            None
+        }
+    }
+}
+
 /// Waits until the last decoding thread has let go of the file.
-fn unshare(mut shared: Arc<RestoreFile>) -> Result<RestoreFile, Error> {
+pub(super) fn unshare(mut shared: Arc<RestoreFile>) -> Result<RestoreFile, Error> {
     for _ in 0..1_000_000 {
         match Arc::try_unwrap(shared) {
             Ok(target) => return Ok(target),

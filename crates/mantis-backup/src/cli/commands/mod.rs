@@ -2,7 +2,10 @@
 
 pub(crate) mod backup;
 pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod export;
 pub(crate) mod forget;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;

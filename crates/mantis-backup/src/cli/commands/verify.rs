@@ -49,7 +49,15 @@ async fn restore_check(
     // A raw file has no engine that could check it: there its pages' hashes are the proof.
     let check = backup.meta.engine != "file";
     let target = folder.path().join("restored");
-    let job = RestoreJob { repo: repo.clone(), backup, target, replace: false, check, options };
+    let job = RestoreJob {
+        repo: repo.clone(),
+        backup,
+        target,
+        replace: false,
+        delta: false,
+        check,
+        options,
+    };
     let restored = restore(job).await;
     drop(bar);
     restored.map(|_| ())

@@ -1,0 +1,30 @@
+//! The arguments of `mantis list` and `mantis diff`.
+
+use clap::Args;
+use mantis_repo::UnixMillis;
+
+use crate::cli::parse::tag;
+use crate::parse_time;
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Of this source only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// With this tag only; may be repeated
+    #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
+    pub(crate) tags: Vec<(String, String)>,
+    /// Taken at or before this moment: 2026-11-24T14:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) at: Option<UnixMillis>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The older backup: the start of its id, or latest
+    #[arg(value_name = "A")]
+    pub(crate) a: String,
+    /// The newer backup
+    #[arg(value_name = "B")]
+    pub(crate) b: String,
+}
