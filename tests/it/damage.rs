@@ -35,3 +35,40 @@ fn a_flipped_byte_in_any_file_is_found_by_verify() {
     assert!(world.fails(&["restore", id, "--to", "r.db"], 1).contains("help: "));
     assert!(!world.path("r.db").exists());
 }
+
+#[test]
+fn damage_is_repaired_from_another_copy_or_salvaged_page_by_page() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    let backup = world.ok(&["backup", "bank.db", "--compression", "none"]);
+    let id = backup["id"].as_str().unwrap();
+    let segment = || {
+        let files = world.repository_files();
+        files.into_iter().find(|file| file.to_string_lossy().contains("/seg/")).unwrap()
+    };
+    let whole = std::fs::read(segment()).unwrap();
+    let mut spoiled = whole.clone();
+    spoiled[9000] ^= 1;
+    std::fs::write(segment(), &spoiled).unwrap();
+    assert!(world.fails(&["restore", id, "--to", "r.db"], 1).contains("help: "));
+    let output = world.run(&["repair"]);
+    assert_eq!(output.status.code(), Some(1), "there is no other copy");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!report["lost"][0]["pages"].as_array().unwrap().is_empty(), "{report}");
+    let output = world.run(&["repair", "--salvage", id, "--to", "rescued.db"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["pages_lost"].as_u64().unwrap() > 0);
+    assert_eq!(std::fs::metadata(world.path("rescued.db")).unwrap().len(), backup["bytes"]);
+    // A full backup of the same pages under another name is another copy.
+    world.ok(&["backup", "bank.db", "--name", "other"]);
+    let planned = world.ok(&["repair", "--dry-run"]);
+    let repaired = world.ok(&["repair"]);
+    assert_eq!(planned["segments"], repaired["segments"]);
+    assert!(repaired["pages_refilled"].as_u64().unwrap() > 0);
+    world.ok(&["restore", id, "--to", "r.db", "--check"]);
+    mantis_tests::prove_bank(&world.path("r.db"));
+    world.ok(&["prune", "--grace", "0s"]);
+    world.ok(&["verify"]);
+    world.ok(&["restore", id, "--to", "r.db", "--check", "--force"]);
+}

@@ -7,27 +7,16 @@ use mantis_stream::{
     CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter,
 };
 
-use crate::digest::{Digest, Tally};
-use crate::encoder::{EncodedChunk, Encoder, FRAME_LEN};
-use crate::envelope::{Envelope, Kind};
+use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Sum};
-use crate::manifest::{Layer, LayerList, MAX_LAYER_SEGMENTS, seal_list};
-use crate::segment_builder::SegmentBuilder;
+use crate::manifest::MAX_LAYER_SEGMENTS;
 use crate::segment_index::MAX_PAGE_COUNT;
-use crate::session::put_own;
+use crate::segment_stream::{SegmentStream, jobs};
 use crate::stack_cursor::StackCursor;
-use crate::uploads::Uploads;
 use crate::{
-    BackupId, BackupInfo, BackupKind, BackupMeta, Manifest, ObjectHash, Parent, Place, RepoError,
+    BackupId, BackupInfo, BackupKind, BackupMeta, Manifest, ObjectHash, Parent, RepoError,
     SegmentRef, Session,
 };
-
-/// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being
-/// filled, those on their way, and the batches in flight.
-const SEGMENT_LEN: u64 = 16 << 20;
-/// Segments listed in the manifest itself. More are listed in an object of their own, which the manifests of
-/// later backups name: so a manifest is as short as what changed, however large the database.
-const INLINE_SEGMENTS: usize = 4;
 
 /// How a backup is written.
 #[derive(Debug, Clone)]
@@ -59,7 +48,6 @@ impl Default for WriteOptions {
     }
 }
 
-type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
 type Digested = Result<Vec<Digest>, RepoError>;
 
 /// What a backup that is built on another one needs of it.
@@ -68,8 +56,6 @@ struct Base {
     parent: Parent,
     cursor: StackCursor,
     digests: OrderedPipeline<Digested>,
-    /// Changed pages that do not fill a frame yet.
-    gathered: Digest,
 }
 
 /// Takes the pages of one backup, ascending and each once, and commits them.
@@ -83,20 +69,34 @@ pub struct BackupWriter {
     meta: BackupMeta,
     options: WriteOptions,
     page_size: PageSize,
-    encoder: Encoder,
     rate: RateLimiter,
     base: Option<Base>,
-    pipeline: OrderedPipeline<Encoded>,
-    /// The segment that pages are given to, and the bytes given to it.
-    filling: (Arc<Envelope>, u64),
-    builder: Option<SegmentBuilder>,
-    uploads: Uploads,
-    segments: Vec<SegmentRef>,
-    gained: Tally,
-    lost: Tally,
+    stream: SegmentStream,
+    /// Once every page is stored.
+    segments: Option<Vec<SegmentRef>>,
     next_page: u64,
     bytes_read: u64,
-    flushed: bool,
+}
+
+fn prepare(
+    session: &Session,
+    meta: &BackupMeta,
+    parent: Option<Parent>,
+    options: &WriteOptions,
+) -> Result<(PageSize, Option<Base>), RepoError> {
+    let wrong = |what: String| RepoError::WrongPages { what };
+    let page_size =
+        PageSize::new(meta.page_size.into()).map_err(|error| wrong(error.to_string()))?;
+    if meta.page_count > MAX_PAGE_COUNT {
+        return Err(wrong(format!("{} pages are more than {MAX_PAGE_COUNT}", meta.page_count)));
+    }
+    let Some(parent) = parent else { return Ok((page_size, None)) };
+    if parent.info().meta.page_size != meta.page_size {
+        return Err(wrong("the parent has pages of another size".into()));
+    }
+    let cursor = parent.cursor(&session.repo)?;
+    let digests = OrderedPipeline::new(jobs(options) + 1, options.cancel.clone());
+    Ok((page_size, Some(Base { parent, cursor, digests })))
 }
 
 impl BackupWriter {
@@ -106,67 +106,27 @@ impl BackupWriter {
     /// [`RepoError::WrongPages`] where the geometry is impossible, or another than the parent's; the session
     /// is given back with it.
     pub fn new(
-        mut session: Session,
+        session: Session,
         meta: BackupMeta,
         parent: Option<Parent>,
         options: WriteOptions,
     ) -> Result<Self, Box<(Session, RepoError)>> {
-        match Self::prepare(&mut session, &meta, parent, &options) {
-            Ok((page_size, base, envelope, jobs)) => Ok(Self {
-                encoder: Encoder {
-                    hasher: session.repo.page_hasher().clone(),
-                    compression: options.compression,
-                    verify: options.verify,
-                },
-                uploads: Uploads::new(&session, Arc::clone(&options.progress)),
-                session,
-                page_size,
-                rate: RateLimiter::new(options.rate),
-                base,
-                // One more than there are workers, so that none waits while a result is taken.
-                pipeline: OrderedPipeline::new(jobs + 1, options.cancel.clone()),
-                filling: (Arc::new(envelope), 0),
-                builder: None,
-                segments: Vec::new(),
-                gained: Tally::default(),
-                lost: Tally::default(),
-                next_page: 1,
-                bytes_read: 0,
-                flushed: false,
-                meta,
-                options,
-            }),
-            Err(error) => Err(Box::new((session, error))),
-        }
-    }
-
-    fn prepare(
-        session: &mut Session,
-        meta: &BackupMeta,
-        parent: Option<Parent>,
-        options: &WriteOptions,
-    ) -> Result<(PageSize, Option<Base>, Envelope, usize), RepoError> {
-        let wrong = |what: String| RepoError::WrongPages { what };
-        let page_size =
-            PageSize::new(meta.page_size.into()).map_err(|error| wrong(error.to_string()))?;
-        if meta.page_count > MAX_PAGE_COUNT {
-            return Err(wrong(format!("{} pages are more than {MAX_PAGE_COUNT}", meta.page_count)));
-        }
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = if options.jobs == 0 { cores } else { options.jobs };
-        let base = match parent {
-            None => None,
-            Some(parent) if parent.info().meta.page_size != meta.page_size => {
-                return Err(wrong("the parent has pages of another size".into()));
-            }
-            Some(parent) => Some(Base {
-                cursor: parent.cursor(&session.repo)?,
-                parent,
-                digests: OrderedPipeline::new(jobs + 1, options.cancel.clone()),
-                gathered: Digest::default(),
-            }),
+        let (page_size, base) = match prepare(&session, &meta, parent, &options) {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Box::new((session, error))),
         };
-        Ok((page_size, base, session.envelope(Kind::Segment)?, jobs))
+        Ok(Self {
+            stream: SegmentStream::new(&session, page_size, &options),
+            session,
+            page_size,
+            rate: RateLimiter::new(options.rate),
+            base,
+            segments: None,
+            next_page: 1,
+            bytes_read: 0,
+            meta,
+            options,
+        })
     }
 
     /// Whether pages may be left out between the last one that came and this one.
@@ -193,18 +153,13 @@ impl BackupWriter {
         self.bytes_read += len;
         self.rate.pass(len as usize).await;
         match &mut self.base {
-            None => {
-                let (encoder, envelope) = (self.encoder.clone(), self.segment_for(len)?);
-                let work =
-                    move || encoder.encode_all(&run, &envelope).map(|chunks| (envelope, chunks));
-                self.encode(work).await?;
-            }
+            None => self.stream.push_run(&mut self.session, run).await?,
             Some(base) => {
                 let held = base.cursor.collect(range).await?;
-                let encoder = self.encoder.clone();
+                let encoder = self.stream.encoder().clone();
                 let work = move || encoder.digest(&run, Some(&held));
                 if let Some(digests) = base.digests.push(work).await? {
-                    self.gather(digests?).await?;
+                    self.take(digests).await?;
                 }
             }
         }
@@ -212,71 +167,10 @@ impl BackupWriter {
         Ok(())
     }
 
-    /// The segment that the next `len` bytes of pages go to: known before they are compressed, so that they
-    /// can be sealed for it on any core.
-    fn segment_for(&mut self, len: u64) -> Result<Arc<Envelope>, RepoError> {
-        if self.filling.1 >= SEGMENT_LEN {
-            self.filling = (Arc::new(self.session.envelope(Kind::Segment)?), 0);
+    async fn take(&mut self, digests: Digested) -> Result<(), RepoError> {
+        for digest in digests? {
+            self.stream.push_digest(&mut self.session, digest).await?;
         }
-        self.filling.1 += len;
-        Ok(Arc::clone(&self.filling.0))
-    }
-
-    async fn encode(
-        &mut self,
-        work: impl FnOnce() -> Encoded + Send + 'static,
-    ) -> Result<(), RepoError> {
-        match self.pipeline.push(work).await? {
-            Some(encoded) => self.take(encoded).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Puts changed pages together to frames.
-    async fn gather(&mut self, digests: Vec<Digest>) -> Result<(), RepoError> {
-        for digest in digests {
-            let Some(base) = &mut self.base else { return Ok(()) };
-            if base.gathered.bytes.len() + digest.bytes.len() > FRAME_LEN {
-                let full = std::mem::replace(&mut base.gathered, digest);
-                self.encode_digest(full).await?;
-            } else {
-                base.gathered.append(digest);
-            }
-        }
-        Ok(())
-    }
-
-    async fn encode_digest(&mut self, digest: Digest) -> Result<(), RepoError> {
-        if digest.is_empty() {
-            self.gained.add(&digest.gained);
-            self.lost.add(&digest.lost);
-            return Ok(());
-        }
-        let (encoder, envelope) =
-            (self.encoder.clone(), self.segment_for(digest.bytes.len() as u64)?);
-        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, vec![chunk]));
-        self.encode(work).await
-    }
-
-    async fn take(&mut self, encoded: Encoded) -> Result<(), RepoError> {
-        let (envelope, chunks) = encoded?;
-        if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.envelope, &envelope)) {
-            self.upload().await?;
-        }
-        let builder =
-            self.builder.get_or_insert_with(|| SegmentBuilder::new(envelope, self.page_size));
-        for chunk in chunks {
-            self.gained.add(&chunk.gained);
-            self.lost.add(&chunk.lost);
-            builder.push(chunk);
-        }
-        Ok(())
-    }
-
-    /// Sends the segment in hand on its way; waits while too many are under way.
-    async fn upload(&mut self) -> Result<(), RepoError> {
-        let Some(builder) = self.builder.take() else { return Ok(()) };
-        self.segments.extend(self.uploads.begin(builder, &self.options.cancel).await?);
         Ok(())
     }
 
@@ -291,19 +185,10 @@ impl BackupWriter {
         }
         while let Some(base) = &mut self.base {
             let Some(digests) = base.digests.next().await? else { break };
-            self.gather(digests?).await?;
-        }
-        if let Some(base) = &mut self.base {
-            let rest = std::mem::take(&mut base.gathered);
-            self.encode_digest(rest).await?;
+            self.take(digests).await?;
         }
         self.count_what_was_cut_off().await?;
-        while let Some(encoded) = self.pipeline.next().await? {
-            self.take(encoded).await?;
-        }
-        self.upload().await?;
-        self.segments.extend(self.uploads.finish(&self.options.cancel).await?);
-        self.flushed = true;
+        self.segments = Some(self.stream.finish(&mut self.session).await?);
         Ok(())
     }
 
@@ -317,7 +202,7 @@ impl BackupWriter {
             let held = base.cursor.collect(range).await?;
             for (page, held) in range.pages().zip(held) {
                 let Some(held) = held else { continue };
-                self.lost.count(&self.encoder.hasher, page.get(), held);
+                self.stream.lost.count(self.session.repo.page_hasher(), page.get(), held);
             }
         }
         Ok(())
@@ -334,11 +219,11 @@ impl BackupWriter {
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<BackupInfo, RepoError> {
-        if !self.flushed {
+        let Some(segments) = self.segments.take() else {
             self.abandon().await;
             return Err(RepoError::WrongPages { what: "some are not stored yet".into() });
-        }
-        match self.write_manifest(duration_ms, token).await {
+        };
+        match self.write_manifest(segments, duration_ms, token).await {
             Ok((info, hash)) => {
                 self.session.commit(hash).await?;
                 self.options.progress.finish();
@@ -351,19 +236,20 @@ impl BackupWriter {
         }
     }
 
-    fn info(&self, duration_ms: u64) -> BackupInfo {
+    fn info(&self, segments: &[SegmentRef], duration_ms: u64) -> BackupInfo {
+        let (gained, lost) = (&self.stream.gained, &self.stream.lost);
         let session = self.session.id();
         let parent = self.base.as_ref().map(|base| base.parent.info());
-        let terms = self.encoder.hasher.terms();
+        let terms = self.session.repo.page_hasher().terms();
         let mut sum = parent.map_or_else(Sum::default, |parent| {
             let mut sum = Sum::from(parent.fingerprint);
             sum.subtract(terms.shape(parent.meta.page_size, parent.meta.byte_len));
             sum
         });
-        sum.add(self.gained.terms);
-        sum.subtract(self.lost.terms);
+        sum.add(gained.terms);
+        sum.subtract(lost.terms);
         sum.add(terms.shape(self.meta.page_size, self.meta.byte_len));
-        let zeros = parent.map_or(0, |parent| parent.pages_zero) + self.gained.zeros;
+        let zeros = parent.map_or(0, |parent| parent.pages_zero) + gained.zeros;
         BackupInfo {
             id: BackupId(session.unique),
             generation: 0,
@@ -371,10 +257,10 @@ impl BackupWriter {
             meta: self.meta.clone(),
             kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
             parent: parent.map(|parent| parent.id),
-            pages_changed: self.gained.pages,
-            pages_zero: zeros.saturating_sub(self.lost.zeros),
+            pages_changed: gained.pages,
+            pages_zero: zeros.saturating_sub(lost.zeros),
             bytes_read: self.bytes_read,
-            bytes_stored: self.segments.iter().map(|segment| segment.len).sum(),
+            bytes_stored: segments.iter().map(|segment| segment.len).sum(),
             duration_ms,
             compression: self.options.compression.to_string(),
             fingerprint: Fingerprint::from(sum),
@@ -383,15 +269,16 @@ impl BackupWriter {
 
     async fn write_manifest(
         &mut self,
+        segments: Vec<SegmentRef>,
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<(BackupInfo, ObjectHash), RepoError> {
-        let info = self.info(duration_ms);
+        let info = self.info(&segments, duration_ms);
         let base = self.base.as_ref();
         let mut layers = base.map_or_else(Vec::new, |base| base.parent.manifest.layers.clone());
         let previous = base.map(|base| base.parent.hash);
-        for segments in std::mem::take(&mut self.segments).chunks(MAX_LAYER_SEGMENTS) {
-            layers.push(self.store_layer(segments.to_vec()).await?);
+        for segments in segments.chunks(MAX_LAYER_SEGMENTS) {
+            layers.push(self.session.store_layer(segments.to_vec()).await?);
         }
         let manifest = Manifest {
             required: Vec::new(),
@@ -404,24 +291,12 @@ impl BackupWriter {
         Ok((info, hash))
     }
 
-    async fn store_layer(&mut self, segments: Vec<SegmentRef>) -> Result<Layer, RepoError> {
-        if segments.len() <= INLINE_SEGMENTS {
-            return Ok(Layer { list: None, segments });
-        }
-        let sealed = seal_list(&segments, &self.session.envelope(Kind::Layer)?)?.to_bytes();
-        let list = LayerList { session: self.session.id(), hash: ObjectHash::of([&sealed[..]]) };
-        let place = Place::Layer(list.session, list.hash);
-        put_own(self.session.repo.sink(), place, sealed.into()).await?;
-        Ok(Layer { list: Some(list), segments })
-    }
-
     /// Gives the backup up and removes what was written of it.
     pub async fn abandon(mut self) {
         if let Some(base) = &mut self.base {
             base.digests.settle().await;
         }
-        self.pipeline.settle().await;
-        self.uploads.settle().await;
+        self.stream.settle().await;
         self.session.abandon().await;
     }
 }

@@ -24,31 +24,34 @@ const MAX_LEN: u64 = 16 << 10;
 struct Stored {
     /// When, by its writer's clock.
     at: UnixMillis,
+    /// Whether it was forgotten because a later generation of it stands: then there is nothing to bring back.
+    #[serde(default)]
+    superseded: bool,
 }
 
-/// When a backup was forgotten.
+/// When a backup was forgotten, and whether a later generation of it took its place.
 pub(crate) async fn read_forget(
     repo: &Repository,
     session: SessionId,
-) -> Result<UnixMillis, RepoError> {
+) -> Result<(UnixMillis, bool), RepoError> {
     let place = Place::Forget(session);
     let key = place.key().map_err(|error| RepoError::damaged("a forgotten backup", error))?;
     let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_LEN }).await?;
     let json = envelope::open(key.as_str(), &bytes, Kind::Forget, repo.vault())?;
     let stored: Stored =
         serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))?;
-    Ok(stored.at)
+    Ok((stored.at, stored.superseded))
 }
 
 impl Repository {
     /// Marks the backup of a session as forgotten, unless it is so already.
-    async fn mark(
+    pub(crate) async fn mark_forgotten(
         &self,
         session: SessionId,
         salt: [u8; 32],
-        at: UnixMillis,
+        (at, superseded): (UnixMillis, bool),
     ) -> Result<(), RepoError> {
-        let json = serde_json::to_vec(&Stored { at })
+        let json = serde_json::to_vec(&Stored { at, superseded })
             .map_err(|error| RepoError::damaged("a forgotten backup", error))?;
         let envelope = self.vault().envelope(Kind::Forget, salt)?;
         let sealed = envelope::seal(&envelope, &json.into(), Compression::None)?;
@@ -76,7 +79,7 @@ impl Repository {
             self.check_identity().await?;
             let input = [&entropy[..], &session.unique].concat();
             let salt = blake3::derive_key("mantis-backup 2026 forget salt", &input);
-            self.mark(session, salt, now).await?;
+            self.mark_forgotten(session, salt, (now, false)).await?;
         }
         Ok(())
     }
@@ -93,7 +96,7 @@ impl Repository {
         for session in self.sessions_in(Place::FORGOTTEN).await? {
             match self.read_committed(session).await {
                 Ok(Some((manifest, _))) if !live.contains(&manifest.info.id) => {
-                    let at = read_forget(self, session).await?;
+                    let (at, _) = read_forget(self, session).await?;
                     // Of several generations the newest.
                     found.retain(|(other, _)| other.id != manifest.info.id);
                     found.push((manifest.info, at));

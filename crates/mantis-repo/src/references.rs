@@ -65,7 +65,11 @@ impl References {
             }
             let at = match self.forgotten_at.get(&session) {
                 Some(at) => *at,
-                None => read_forget(repo, session).await?,
+                None => match read_forget(repo, session).await? {
+                    // A later generation of it stands: nobody needs this one.
+                    (_, true) => UnixMillis(i64::MIN),
+                    (at, false) => at,
+                },
             };
             self.forgotten_at.insert(session, at);
             if at > cutoff {

@@ -40,7 +40,9 @@ pub struct RestoreSummary {
     pub bytes_fetched: u64,
 }
 
-type Give = dyn Fn(Restored) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+/// Takes what a restore gives out.
+pub type Give =
+    dyn Fn(Restored) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
 /// What all segments of a restore share.
 struct Shared {

@@ -106,6 +106,19 @@ impl SegmentReader {
         Err(RepoError::damaged(&self.object, what))
     }
 
+    /// A segment whose header and footer may be damaged: what the manifest says of them serves. Its index must be
+    /// whole.
+    pub(crate) fn open_by_manifest(&self, bytes: Bytes) -> Result<OpenSegment, RepoError> {
+        let envelope = self.envelope()?;
+        let index_at = self.reference.index_at as usize;
+        let index_end = index_at + self.reference.index_len as usize;
+        if bytes.len() < index_end {
+            return Err(RepoError::damaged(&self.object, "it is cut short"));
+        }
+        let index = self.decode_index(&envelope, &bytes.slice(index_at..index_end))?;
+        Ok(OpenSegment { object: self.object.clone(), envelope, bytes, index })
+    }
+
     /// Proves header, footer and index of a segment; with `whole`, every byte, against its name.
     pub(crate) fn open(&self, bytes: Bytes, whole: bool) -> Result<OpenSegment, RepoError> {
         let damaged = |what| RepoError::damaged(&self.object, what);
@@ -179,40 +192,71 @@ impl OpenSegment {
         wanted: &dyn Fn(PageNo) -> bool,
         give: &mut dyn FnMut(PageRun) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
-        let size = self.index.page_size;
-        for FramePages { frame, number, offset, ranges, first_hash } in self.frames() {
-            if !ranges.iter().any(|range| range.pages().any(wanted)) {
-                continue;
+        for frame in self.frames() {
+            if frame.ranges.iter().any(|range| range.pages().any(wanted)) {
+                self.read_frame_pages(&frame, hasher, wanted, give)?;
             }
-            let first = ranges.first().map_or(0, |range| range.first().get());
-            let end = offset + frame.len as usize;
-            let opened = self.envelope.decode(&self.bytes.slice(offset..end), (first, false));
-            let fail =
-                |source| RepoError::Frame { object: self.object.clone(), frame: number, source };
-            let (chunk, len) = opened.map_err(fail)?;
-            if len != frame.len as usize || chunk.len() != frame.pages as usize * size.bytes() {
-                let what = format!("frame {number} has another length than its index says");
+        }
+        Ok(())
+    }
+
+    /// The pages of one frame.
+    pub(crate) fn pages_of_frame(&self, number: usize) -> Vec<PageNo> {
+        let frames = self.frames();
+        let ranges = frames.get(number).into_iter().flat_map(|frame| &frame.ranges);
+        ranges.flat_map(|range| range.pages()).collect()
+    }
+
+    /// Decodes one frame and gives out all of its pages, each proved.
+    pub(crate) fn read_frame(
+        &self,
+        number: usize,
+        hasher: &PageHasher,
+        give: &mut dyn FnMut(PageRun) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        match self.frames().get(number) {
+            Some(frame) => self.read_frame_pages(frame, hasher, &|_| true, give),
+            None => Ok(()),
+        }
+    }
+
+    fn read_frame_pages(
+        &self,
+        frame: &FramePages,
+        hasher: &PageHasher,
+        wanted: &dyn Fn(PageNo) -> bool,
+        give: &mut dyn FnMut(PageRun) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        let size = self.index.page_size;
+        let FramePages { frame, number, offset, ranges, first_hash } = frame;
+        let first = ranges.first().map_or(0, |range| range.first().get());
+        let end = offset + frame.len as usize;
+        let opened = self.envelope.decode(&self.bytes.slice(*offset..end), (first, false));
+        let fail =
+            |source| RepoError::Frame { object: self.object.clone(), frame: *number, source };
+        let (chunk, len) = opened.map_err(fail)?;
+        if len != frame.len as usize || chunk.len() != frame.pages as usize * size.bytes() {
+            let what = format!("frame {number} has another length than its index says");
+            return Err(RepoError::damaged(&self.object, what));
+        }
+        let pages = ranges.iter().flat_map(|range| range.pages());
+        let hashes = self.index.hashes.iter().skip(*first_hash);
+        for ((page, content), hash) in pages.zip(chunk.chunks_exact(size.bytes())).zip(hashes) {
+            if hasher.hash(content) != *hash {
+                let what = format!("page {page} does not match its hash");
                 return Err(RepoError::damaged(&self.object, what));
             }
-            let pages = ranges.iter().flat_map(|range| range.pages());
-            let hashes = self.index.hashes.iter().skip(first_hash);
-            for ((page, content), hash) in pages.zip(chunk.chunks_exact(size.bytes())).zip(hashes) {
-                if hasher.hash(content) != *hash {
-                    let what = format!("page {page} does not match its hash");
-                    return Err(RepoError::damaged(&self.object, what));
-                }
-            }
-            let mut at = 0;
-            for range in ranges {
-                let bytes = range.len() as usize * size.bytes();
-                let content = chunk.slice(at..at + bytes);
-                at += bytes;
-                for (range, start) in wanted_ranges(range, wanted) {
-                    let start = start as usize * size.bytes();
-                    let end = start + range.len() as usize * size.bytes();
-                    let run = PageRun::new(range.first(), size, content.slice(start..end));
-                    give(run.map_err(|error| RepoError::damaged(&self.object, error))?)?;
-                }
+        }
+        let mut at = 0;
+        for range in ranges {
+            let bytes = range.len() as usize * size.bytes();
+            let content = chunk.slice(at..at + bytes);
+            at += bytes;
+            for (range, start) in wanted_ranges(*range, wanted) {
+                let start = start as usize * size.bytes();
+                let end = start + range.len() as usize * size.bytes();
+                let run = PageRun::new(range.first(), size, content.slice(start..end));
+                give(run.map_err(|error| RepoError::damaged(&self.object, error))?)?;
             }
         }
         Ok(())

@@ -17,10 +17,16 @@ use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{self, Envelope, Kind};
-use crate::{Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis};
+use crate::manifest::{Layer, LayerList, seal_list};
+use crate::{
+    Manifest, ObjectHash, Place, RepoError, Repository, SegmentRef, SessionId, UnixMillis,
+};
 
 /// The largest session object or outcome that is read, in bytes.
 const MAX_SMALL_LEN: u64 = 16 << 10;
+
+/// Segments listed in a manifest itself.
+const INLINE_SEGMENTS: usize = 4;
 
 /// What `sess/<s>` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +49,8 @@ pub enum Purpose {
     Restore,
     /// It brings back a forgotten backup.
     Undo,
+    /// It puts layers of backups together.
+    Compact,
 }
 
 /// What `out/<s>` holds.
@@ -129,6 +137,21 @@ impl Session {
 
     pub(crate) async fn put(&self, place: Place, payload: Payload) -> Result<(), RepoError> {
         put_own(self.repo.sink(), place, payload).await
+    }
+
+    /// Makes a layer of segments; the list of many is stored as an object of its own, which the manifests of
+    /// later backups name too: so a manifest is as short as what changed, however large the database.
+    pub(crate) async fn store_layer(
+        &mut self,
+        segments: Vec<SegmentRef>,
+    ) -> Result<Layer, RepoError> {
+        if segments.len() <= INLINE_SEGMENTS {
+            return Ok(Layer { list: None, segments });
+        }
+        let sealed = seal_list(&segments, &self.envelope(Kind::Layer)?)?.to_bytes();
+        let list = LayerList { session: self.id, hash: ObjectHash::of([&sealed[..]]) };
+        self.put(Place::Layer(list.session, list.hash), sealed.into()).await?;
+        Ok(Layer { list: Some(list), segments })
     }
 
     /// Stores a manifest and reads it back; its hash.

@@ -87,7 +87,7 @@ pub struct VerifyReport {
 }
 
 /// An error with all its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -235,7 +235,7 @@ impl Repository {
         }
     }
 
-    async fn check_segment(&self, reader: &SegmentReader) -> Result<(), RepoError> {
+    pub(crate) async fn check_segment(&self, reader: &SegmentReader) -> Result<(), RepoError> {
         let bytes = reader.fetch(self.sink()).await?;
         let (reader, hasher) = (reader.clone(), self.page_hasher().clone());
         let checked = tokio::task::spawn_blocking(move || {

@@ -5,6 +5,7 @@ mod demo;
 mod forget;
 mod key;
 mod look;
+mod repair;
 mod restore;
 mod transfer;
 mod verify;
@@ -18,6 +19,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, ListArgs};
+pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
 pub(crate) use transfer::{ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
@@ -119,6 +121,8 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// Free what nothing refers to
     Prune(PruneArgs),
+    /// Put right what can be put right, and salvage the rest
+    Repair(RepairArgs),
     /// Write one backup as one self-contained file
     Export(ExportArgs),
     /// Bring an exported backup into the repository

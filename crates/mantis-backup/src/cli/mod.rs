@@ -93,6 +93,7 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Restore(args) => commands::restore::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Diff(args) => commands::diff::run(&context, args).await,
+            Command::Repair(args) => commands::repair::run(&context, args).await,
             Command::Export(args) => commands::export::run(&context, args).await,
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,

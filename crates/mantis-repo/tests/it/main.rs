@@ -8,8 +8,10 @@
 )]
 
 mod collector;
+mod compaction;
 #[cfg(feature = "encryption")]
 mod encryption;
 mod incremental;
+mod repair;
 mod round_trip;
 mod world;

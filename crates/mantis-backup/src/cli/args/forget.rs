@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::parse::grace;
+use crate::cli::parse::{grace, share};
 
 #[derive(Debug, Args)]
 #[command(
@@ -43,6 +43,9 @@ pub(crate) struct ForgetArgs {
     waits\nfor it, and the next prune frees it; a session under way for longer than the time of grace is given up."
 )]
 pub(crate) struct PruneArgs {
+    /// Put layers of backups together until no more than this share of the repository is unused
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value = "5%")]
+    pub(crate) max_unused: f64,
     /// Say what would be freed, and free nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mantis_repo::{PruneOptions, PruneReport, Repository, SessionId};
+use mantis_repo::{
+    CompactOptions, CompactReport, PruneOptions, PruneReport, Repository, SessionId,
+};
 use serde_json::{Value, json};
 
 use crate::cli::args::PruneArgs;
@@ -10,6 +12,19 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
 use crate::{Error, clock};
+
+/// The share of a repository that may be unused where nothing else is said.
+pub(crate) const MAX_UNUSED: f64 = 0.05;
+
+fn compact_json(report: &CompactReport) -> Value {
+    json!({
+        "merges": report.merges,
+        "layers": report.layers,
+        "backups": report.backups,
+        "written_bytes": report.written_bytes,
+        "unused_bytes": report.unused_bytes,
+    })
+}
 
 fn report_json(report: &PruneReport, dry_run: bool) -> Value {
     let names = |sessions: &[SessionId]| -> Vec<String> {
@@ -31,9 +46,26 @@ fn report_json(report: &PruneReport, dry_run: bool) -> Value {
 pub(crate) async fn prune(
     context: &Context,
     repo: &Repository,
-    grace: Duration,
+    (grace, max_unused): (Duration, f64),
     dry_run: bool,
 ) -> Result<Value, Error> {
+    let compact = CompactOptions {
+        max_unused,
+        dry_run,
+        owner: clock::owner(),
+        cancel: context.cancel.clone(),
+    };
+    let compacted = repo.compact(&compact, clock::entropy()?, clock::now()).await?;
+    if compacted.merges > 0 {
+        context.say(format!(
+            "{} {} layers together in {} places: {} written, about {} unused",
+            if dry_run { "would put" } else { "put" },
+            compacted.layers,
+            compacted.merges,
+            size(compacted.written_bytes),
+            size(compacted.unused_bytes),
+        ))?;
+    }
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let options = PruneOptions { grace_ms, dry_run };
     let report = repo.prune(options, clock::entropy()?, clock::now()).await?;
@@ -54,12 +86,14 @@ pub(crate) async fn prune(
             report.waiting_for.len()
         ))?;
     }
-    Ok(report_json(&report, dry_run))
+    let mut result = report_json(&report, dry_run);
+    result["compacted"] = compact_json(&compacted);
+    Ok(result)
 }
 
 pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
-    let result = prune(context, &repo, args.grace, args.dry_run).await?;
+    let result = prune(context, &repo, (args.grace, args.max_unused), args.dry_run).await?;
     context.result(&result)?;
     Ok(Ending::Done)
 }

@@ -1,0 +1,181 @@
+//! Pages in, segments out: encoded on all cores, cut into segments, on their way to the store several at once.
+
+use std::sync::Arc;
+
+use mantis_page::{PageRun, PageSize};
+use mantis_stream::OrderedPipeline;
+
+use crate::digest::{Digest, Tally};
+use crate::encoder::{EncodedChunk, Encoder, FRAME_LEN};
+use crate::envelope::{Envelope, Kind};
+use crate::segment_builder::SegmentBuilder;
+use crate::uploads::Uploads;
+use crate::{RepoError, SegmentRef, Session, WriteOptions};
+
+/// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being
+/// filled, those on their way, and the batches in flight.
+const SEGMENT_LEN: u64 = 16 << 20;
+
+type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
+
+/// Writes the segments of one session. Pages ascend.
+#[derive(Debug)]
+pub(crate) struct SegmentStream {
+    page_size: PageSize,
+    encoder: Encoder,
+    options: WriteOptions,
+    pipeline: OrderedPipeline<Encoded>,
+    /// Pages that do not fill a frame yet.
+    gathered: Digest,
+    /// The segment that pages are given to, and the bytes given to it.
+    filling: Option<(Arc<Envelope>, u64)>,
+    builder: Option<SegmentBuilder>,
+    uploads: Uploads,
+    segments: Vec<SegmentRef>,
+    pub(crate) gained: Tally,
+    pub(crate) lost: Tally,
+}
+
+/// Pieces of work at once.
+pub(crate) fn jobs(options: &WriteOptions) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    if options.jobs == 0 { cores } else { options.jobs }
+}
+
+impl SegmentStream {
+    pub(crate) fn new(session: &Session, page_size: PageSize, options: &WriteOptions) -> Self {
+        Self {
+            page_size,
+            encoder: Encoder {
+                hasher: session.repo.page_hasher().clone(),
+                compression: options.compression,
+                verify: options.verify,
+            },
+            // One more than there are workers, so that none waits while a result is taken.
+            pipeline: OrderedPipeline::new(jobs(options) + 1, options.cancel.clone()),
+            uploads: Uploads::new(session, Arc::clone(&options.progress)),
+            options: options.clone(),
+            gathered: Digest::default(),
+            filling: None,
+            builder: None,
+            segments: Vec::new(),
+            gained: Tally::default(),
+            lost: Tally::default(),
+        }
+    }
+
+    pub(crate) const fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The segment that the next `len` bytes of pages go to: known before they are compressed, so that they
+    /// can be sealed for it on any core.
+    fn segment_for(&mut self, session: &mut Session, len: u64) -> Result<Arc<Envelope>, RepoError> {
+        let filled = self.filling.take().filter(|(_, filled)| *filled < SEGMENT_LEN);
+        let (envelope, filled) = match filled {
+            Some(filling) => filling,
+            None => (Arc::new(session.envelope(Kind::Segment)?), 0),
+        };
+        self.filling = Some((Arc::clone(&envelope), filled + len));
+        Ok(envelope)
+    }
+
+    async fn encode(
+        &mut self,
+        work: impl FnOnce() -> Encoded + Send + 'static,
+    ) -> Result<(), RepoError> {
+        match self.pipeline.push(work).await? {
+            Some(encoded) => self.take(encoded).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stores every page of a run.
+    pub(crate) async fn push_run(
+        &mut self,
+        session: &mut Session,
+        run: PageRun,
+    ) -> Result<(), RepoError> {
+        let envelope = self.segment_for(session, run.bytes().len() as u64)?;
+        let encoder = self.encoder.clone();
+        self.encode(move || encoder.encode_all(&run, &envelope).map(|chunks| (envelope, chunks)))
+            .await
+    }
+
+    /// Stores the pages of a digest, put together with those before and behind it to full frames.
+    pub(crate) async fn push_digest(
+        &mut self,
+        session: &mut Session,
+        digest: Digest,
+    ) -> Result<(), RepoError> {
+        if self.gathered.bytes.len() + digest.bytes.len() <= FRAME_LEN {
+            self.gathered.append(digest);
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.gathered, digest);
+        self.push_frame(session, full).await
+    }
+
+    async fn push_frame(&mut self, session: &mut Session, digest: Digest) -> Result<(), RepoError> {
+        if digest.is_empty() {
+            self.gained.add(&digest.gained);
+            self.lost.add(&digest.lost);
+            return Ok(());
+        }
+        let envelope = self.segment_for(session, digest.bytes.len() as u64)?;
+        let encoder = self.encoder.clone();
+        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, vec![chunk]));
+        self.encode(work).await
+    }
+
+    async fn take(&mut self, encoded: Encoded) -> Result<(), RepoError> {
+        let (envelope, chunks) = encoded?;
+        if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.envelope, &envelope)) {
+            self.upload().await?;
+        }
+        let builder =
+            self.builder.get_or_insert_with(|| SegmentBuilder::new(envelope, self.page_size));
+        for chunk in chunks {
+            self.gained.add(&chunk.gained);
+            self.lost.add(&chunk.lost);
+            builder.push(chunk);
+        }
+        Ok(())
+    }
+
+    /// Sends the segment in hand on its way; waits while too many are under way.
+    async fn upload(&mut self) -> Result<(), RepoError> {
+        let Some(builder) = self.builder.take() else { return Ok(()) };
+        self.segments.extend(self.uploads.begin(builder, &self.options.cancel).await?);
+        Ok(())
+    }
+
+    /// What comes next goes to another segment.
+    pub(crate) async fn cut(&mut self, session: &mut Session) -> Result<(), RepoError> {
+        let rest = std::mem::take(&mut self.gathered);
+        self.push_frame(session, rest).await?;
+        self.filling = None;
+        Ok(())
+    }
+
+    /// Waits until every page is stored; the segments, in the order of their pages.
+    pub(crate) async fn finish(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<Vec<SegmentRef>, RepoError> {
+        let rest = std::mem::take(&mut self.gathered);
+        self.push_frame(session, rest).await?;
+        while let Some(encoded) = self.pipeline.next().await? {
+            self.take(encoded).await?;
+        }
+        self.upload().await?;
+        self.segments.extend(self.uploads.finish(&self.options.cancel).await?);
+        Ok(std::mem::take(&mut self.segments))
+    }
+
+    /// Waits until nothing is under way any more, whatever became of it.
+    pub(crate) async fn settle(&mut self) {
+        self.pipeline.settle().await;
+        self.uploads.settle().await;
+    }
+}

@@ -1,0 +1,175 @@
+//! Damage put right, or told exactly, and never passed off as whole.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use mantis_page::PageNo;
+use mantis_repo::{
+    BackupInfo, Place, PruneOptions, RepairOptions, RepairReport, Repository, Restored, Salvaged,
+    UnixMillis, VerifyOptions,
+};
+use mantis_sink::{MemorySink, ObjectKey, Sink, Span};
+use mantis_stream::{CancellationToken, Compression};
+
+use crate::world::{SIZE, backup, content, in_memory, incremental, meta, plain, restore, touch};
+
+async fn repair(repo: &Repository, entropy: u8, dry_run: bool) -> RepairReport {
+    let options = RepairOptions { dry_run, owner: "test".into(), cancel: CancellationToken::new() };
+    repo.repair(&options, [entropy; 32], UnixMillis(5)).await.unwrap()
+}
+
+async fn prune(repo: &Repository, entropy: u8) {
+    let options = PruneOptions { grace_ms: 0, dry_run: false };
+    repo.prune(options, [entropy; 32], UnixMillis(9)).await.unwrap();
+}
+
+async fn bytes_of(sink: &MemorySink, key: &ObjectKey) -> Bytes {
+    sink.get(key, Span::Whole { limit: 1 << 30 }).await.unwrap()
+}
+
+/// Flips a byte of an object.
+async fn flip(sink: &MemorySink, key: &ObjectKey, at: usize) {
+    let mut bytes = bytes_of(sink, key).await.to_vec();
+    bytes[at] ^= 0x20;
+    sink.replace(key, bytes.into());
+}
+
+/// The first segment of a backup.
+async fn first_segment(repo: &Repository, info: &BackupInfo) -> ObjectKey {
+    let first = repo.manifest(info).await.unwrap().segments().next().unwrap().clone();
+    Place::Segment(first.session, first.hash).key().unwrap()
+}
+
+async fn salvage(repo: &Repository, info: &BackupInfo) -> (Vec<u8>, Salvaged) {
+    let image = Arc::new(Mutex::new(vec![0; info.meta.byte_len as usize]));
+    let target = Arc::clone(&image);
+    let give = move |restored: Restored| {
+        if let Restored::Pages(run) = &restored {
+            let start = run.range().first().index() as usize * SIZE.bytes();
+            target.lock().unwrap()[start..start + run.bytes().len()].copy_from_slice(run.bytes());
+        }
+        Ok(())
+    };
+    let manifest = repo.manifest(info).await.unwrap();
+    let salvaged = repo.salvage(&manifest, Arc::new(give)).await.unwrap();
+    let image = image.lock().unwrap().clone();
+    (image, salvaged)
+}
+
+#[test]
+fn a_damaged_segment_is_made_anew_from_identical_pages_elsewhere() {
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 900);
+        let one = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Zstd(1)));
+        let one = one.await.unwrap();
+        let mut later = bytes.clone();
+        touch(&mut later, 7, 7);
+        let two = incremental(&repo, 3, meta("a", 2, &later), &later, None).await.unwrap();
+        // Another database with the same pages, and one more in front.
+        let mut other = vec![9; SIZE.bytes()];
+        other.extend_from_slice(&bytes);
+        backup(&repo, 4, meta("b", 1, &other), &other, plain(Compression::None)).await.unwrap();
+        assert_eq!(repair(&repo, 9, false).await, RepairReport::default(), "nothing to do");
+        let key = first_segment(&repo, &one).await;
+        flip(&sink, &key, 5000).await;
+        assert!(restore(&repo, &one).await.is_err());
+        let would = repair(&repo, 10, true).await;
+        let done = repair(&repo, 11, false).await;
+        assert_eq!((&would.segments, would.backups), (&done.segments, done.backups));
+        assert!(done.refilled > 0 && done.lost.is_empty() && done.backups == 2, "{done:?}");
+        for (old, wanted) in [(&one, &bytes), (&two, &later)] {
+            let catalogue = repo.catalogue().await.unwrap();
+            let now = catalogue.backups.iter().find(|backup| backup.id == old.id).unwrap();
+            assert_eq!(now.generation, 1);
+            assert!(restore(&repo, now).await.unwrap() == *wanted);
+        }
+        assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
+        prune(&repo, 12).await;
+        assert!(sink.stat(&key).await.is_err(), "the damaged one is freed");
+        assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
+        assert!(sink.list("sess").await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn damage_to_header_and_footer_alone_loses_no_page() {
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 300);
+        let one = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Lz4));
+        let one = one.await.unwrap();
+        for (at, entropy) in [(3, 20), (40, 30), (usize::MAX, 40)] {
+            let backups = repo.catalogue().await.unwrap().backups;
+            let key = first_segment(&repo, &backups[0]).await;
+            let len = bytes_of(&sink, &key).await.len();
+            flip(&sink, &key, at.min(len - 2)).await;
+            let report = repair(&repo, entropy, false).await;
+            assert!(report.segments.len() == 1 && report.lost.is_empty(), "{report:?}");
+            let backups = repo.catalogue().await.unwrap().backups;
+            assert!(backups[0].id == one.id && restore(&repo, &backups[0]).await.unwrap() == bytes);
+            prune(&repo, entropy + 1).await;
+        }
+    });
+}
+
+#[test]
+fn what_is_lost_is_told_page_by_page_and_the_rest_is_salvaged() {
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 3000);
+        let one = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None));
+        let one = one.await.unwrap();
+        let mut later = bytes.clone();
+        touch(&mut later, 3, 7);
+        let two = incremental(&repo, 3, meta("a", 2, &later), &later, None).await.unwrap();
+        let key = first_segment(&repo, &one).await;
+        let whole = bytes_of(&sink, &key).await;
+        flip(&sink, &key, 2000).await;
+        let report = repair(&repo, 10, false).await;
+        assert!(report.segments.is_empty() && report.backups == 0, "{report:?}");
+        let lost = report.lost[0].pages.clone().unwrap();
+        let count: u64 = lost.iter().map(|(first, last)| last - first + 1).sum();
+        assert!(count > 0 && count <= 512, "one frame: {lost:?}");
+        assert_eq!(report.lost[0].backups, [one.id, two.id]);
+        for (info, wanted) in [(&one, &bytes), (&two, &later)] {
+            let (image, salvaged) = salvage(&repo, info).await;
+            assert_eq!(salvaged.pages + salvaged.lost.len(), info.meta.page_count);
+            assert!(!salvaged.lost.is_empty() && salvaged.damaged.len() == 1);
+            for (at, (got, wanted)) in (0u64..).zip(image.chunks(512).zip(wanted.chunks(512))) {
+                let lost = salvaged.lost.contains(PageNo::from_index(at).unwrap());
+                assert!(if lost { got == [0; 512] } else { got == wanted }, "page {at}");
+            }
+        }
+        // The newer copy of page 4 is whole: it is not lost, whatever became of the older one.
+        let (_, salvaged) = salvage(&repo, &two).await;
+        assert!(!salvaged.lost.contains(PageNo::new(4).unwrap()));
+        // The segment is gone altogether: nothing of it is made up from older moments.
+        sink.delete(&key).await.unwrap();
+        let (_, salvaged) = salvage(&repo, &two).await;
+        assert_eq!(salvaged.pages, 1);
+        sink.replace(&key, whole);
+        let (image, salvaged) = salvage(&repo, &two).await;
+        assert!(image == later && salvaged.lost.is_empty());
+    });
+}
+
+#[test]
+fn a_damaged_copy_of_the_parameters_is_made_anew() {
+    let (runtime, sink, _) = in_memory();
+    runtime.block_on(async {
+        for name in ["mantis.repo", "mantis.repo.copy"] {
+            let key = ObjectKey::new(name).unwrap();
+            let before = bytes_of(&sink, &key).await;
+            flip(&sink, &key, 70).await;
+            let repo = Repository::open(Arc::new(sink.clone()), None).await.unwrap();
+            assert_eq!(repair(&repo, 3, true).await.copies, [name]);
+            assert_eq!(repair(&repo, 3, false).await.copies, [name]);
+            assert_eq!(bytes_of(&sink, &key).await, before);
+            sink.delete(&key).await.unwrap();
+            let repo = Repository::open(Arc::new(sink.clone()), None).await.unwrap();
+            assert_eq!(repair(&repo, 4, false).await.copies, [name]);
+            assert_eq!(bytes_of(&sink, &key).await, before);
+        }
+    });
+}
