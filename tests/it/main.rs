@@ -8,6 +8,7 @@ mod encrypted;
 mod leftovers;
 mod library;
 mod live;
+mod reader;
 mod restores;
 mod retention;
 mod sources;

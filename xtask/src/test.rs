@@ -1,6 +1,6 @@
 //! Every test, and what it needs installed.
 
-use crate::command::{self, Done, cargo, exists, program};
+use crate::command::{self, Done, cargo, exists, program, root};
 
 /// Foreign writers of the end-to-end tests: Python's sqlite3 module and the sqlite3 shell.
 fn install_writers() -> Done {
@@ -22,10 +22,24 @@ fn install_writers() -> Done {
     .map_err(|_| lacking)
 }
 
+/// What the reader in Python needs: there is no other mantis to read with.
+fn install_reader() -> Done {
+    let packages = root().join("target/python");
+    if packages.join("zstandard").exists() && packages.join("cryptography").exists() {
+        return Ok(());
+    }
+    let target = packages.display().to_string();
+    let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"];
+    let wanted = [&target, "zstandard>=0.22", "cryptography>=45"];
+    command::run(program("python3", &arguments).args(wanted))
+        .map_err(|error| format!("the tests need Python's pip: {error}"))
+}
+
 /// `cargo xtask test`
 pub(crate) fn run() -> Done {
     loom()?;
     install_writers()?;
+    install_reader()?;
     cargo(&["test", "--locked", "--workspace", "--all-features"])
 }
 

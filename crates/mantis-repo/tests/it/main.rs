@@ -11,6 +11,7 @@ mod collector;
 mod compaction;
 #[cfg(feature = "encryption")]
 mod encryption;
+mod fixtures;
 mod incremental;
 mod repair;
 mod round_trip;
