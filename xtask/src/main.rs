@@ -18,7 +18,7 @@ const HELP: &str = "cargo xtask COMMAND
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
   tidy      file sizes, module docs, left-over words
-  bench     compares with cp, zstd and a writer alone: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [memory]
+  bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [incremental] [scale] [memory]
   deny      licences, bans and sources of dependencies
 ";
 

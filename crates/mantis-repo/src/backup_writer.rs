@@ -27,6 +27,9 @@ pub struct WriteOptions {
     pub verify: bool,
     /// Runs encoded at once; 0: one for each core.
     pub jobs: usize,
+    /// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being filled,
+    /// those on their way, and the batches in flight.
+    pub segment_len: u64,
     /// Bytes read from the source per second, at most.
     pub rate: Option<u64>,
     /// Stops the backup.
@@ -41,6 +44,7 @@ impl Default for WriteOptions {
             compression: Compression::default(),
             verify: true,
             jobs: 0,
+            segment_len: 16 << 20,
             rate: None,
             cancel: CancellationToken::new(),
             progress: Arc::default(),

@@ -104,6 +104,11 @@ impl Collector<'_> {
         blake3::derive_key("mantis-backup 2026 collector salt", &input)
     }
 
+    /// The bytes of objects, as far as they were there when they were listed.
+    fn bytes_of<'k>(&self, keys: impl IntoIterator<Item = &'k ObjectKey>) -> u64 {
+        keys.into_iter().filter_map(|key| self.objects.get(key)).sum()
+    }
+
     fn cutoff(&self) -> UnixMillis {
         let grace = i64::try_from(self.options.grace_ms).unwrap_or(i64::MAX);
         UnixMillis(self.now.0.saturating_sub(grace))
@@ -119,15 +124,12 @@ impl Collector<'_> {
             }
         }
         let (candidates, referred) = self.candidates().await?;
-        let bytes = |keys: &mut dyn Iterator<Item = &ObjectKey>| -> u64 {
-            keys.filter_map(|key| self.objects.get(key)).sum()
-        };
         let needed = self.references.read(self.repo, UnixMillis(i64::MAX)).await?;
-        self.report.kept_bytes = bytes(&mut needed.keys.iter());
+        self.report.kept_bytes = self.bytes_of(&needed.keys);
         self.report.graced_bytes =
-            bytes(&mut referred.keys.iter()).saturating_sub(self.report.kept_bytes);
+            self.bytes_of(&referred.keys).saturating_sub(self.report.kept_bytes);
         if self.options.dry_run {
-            self.report.freed_bytes = bytes(&mut candidates.iter());
+            self.report.freed_bytes = self.bytes_of(&candidates);
             self.report.freed_objects = candidates.len() as u64;
             return Ok(());
         }
@@ -193,8 +195,7 @@ impl Collector<'_> {
         let Some(condemned) = self.repo.condemned_by(collection).await? else { return Ok(()) };
         let waiting = self.resolve_sessions().await?;
         if !waiting.is_empty() {
-            let lens = condemned.iter().filter_map(|key| self.objects.get(key));
-            self.report.waiting_bytes += lens.sum::<u64>();
+            self.report.waiting_bytes += self.bytes_of(&condemned);
             self.report.waiting_for.extend(waiting);
             self.report.waiting_for.sort_unstable();
             self.report.waiting_for.dedup();
@@ -205,21 +206,21 @@ impl Collector<'_> {
         let doomed: Vec<ObjectKey> =
             condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();
         let sink = self.repo.sink();
-        let deletes = doomed.iter().map(|key| async move {
-            sink.delete(key).await?;
+        let spared = count - doomed.len();
+        let deletes = doomed.into_iter().map(|key| async move {
+            sink.delete(&key).await?;
             Ok::<_, RepoError>(key)
         });
         let mut deletes = futures::stream::iter(deletes).buffer_unordered(DELETES);
         while let Some(deleted) = deletes.next().await {
             // What the next list of the same run shall not name again.
-            if let Some(len) = self.objects.get(deleted?) {
+            if let Some(len) = self.objects.get(&deleted?) {
                 self.report.freed_bytes += len;
                 self.report.freed_objects += 1;
             }
         }
         drop(deletes);
-        if doomed.len() < count {
-            let spared = count - doomed.len();
+        if spared > 0 {
             tracing::info!(%collection, spared, "the list stands, for what was spared");
             return Ok(());
         }

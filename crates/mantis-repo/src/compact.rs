@@ -116,7 +116,9 @@ impl Repository {
         let mut survey = Survey::default();
         // Lists are shared by many manifests: each is read once.
         let mut lists: BTreeMap<ObjectHash, LayerId> = BTreeMap::new();
-        let reads = catalogue.backups.iter().map(|backup| self.read_committed(backup.session));
+        let sessions: Vec<SessionId> =
+            catalogue.backups.iter().map(|backup| backup.session).collect();
+        let reads = sessions.into_iter().map(|session| self.read_committed(session));
         let mut reads = futures::stream::iter(reads).buffered(READS);
         while let Some(read) = reads.try_next().await? {
             let Some((manifest, _)) = read else { continue };
@@ -145,8 +147,8 @@ impl Repository {
 
     async fn facts(&self, layer: &Layer) -> Result<LayerFacts, RepoError> {
         let mut facts = LayerFacts::default();
-        let reads = layer.segments.iter().map(|segment| async move {
-            SegmentReader::new(self.vault(), segment)?.index(self.sink()).await
+        let reads = layer.segments.clone().into_iter().map(|segment| async move {
+            SegmentReader::new(self.vault(), &segment)?.index(self.sink()).await
         });
         let mut reads = futures::stream::iter(reads).buffered(READS);
         while let Some(index) = reads.try_next().await? {

@@ -12,10 +12,6 @@ use crate::segment_builder::SegmentBuilder;
 use crate::uploads::Uploads;
 use crate::{RepoError, SegmentRef, Session, WriteOptions};
 
-/// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being
-/// filled, those on their way, and the batches in flight.
-const SEGMENT_LEN: u64 = 16 << 20;
-
 type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
 
 /// Writes the segments of one session. Pages ascend.
@@ -71,7 +67,7 @@ impl SegmentStream {
     /// The segment that the next `len` bytes of pages go to: known before they are compressed, so that they
     /// can be sealed for it on any core.
     fn segment_for(&mut self, session: &mut Session, len: u64) -> Result<Arc<Envelope>, RepoError> {
-        let filled = self.filling.take().filter(|(_, filled)| *filled < SEGMENT_LEN);
+        let filled = self.filling.take().filter(|(_, filled)| *filled < self.options.segment_len);
         let (envelope, filled) = match filled {
             Some(filling) => filling,
             None => (Arc::new(session.envelope(Kind::Segment)?), 0),

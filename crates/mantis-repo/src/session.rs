@@ -101,6 +101,22 @@ impl Session {
                 newest = newest.max(session.map_or(0, |session| session.sequence));
             }
         }
+        Self::begin_after(repo, newest, what, entropy, owner, began_at).await
+    }
+
+    /// As [`Self::begin`], for whoever knows the largest sequence of any session before: saves two listings. A
+    /// sequence too small only sorts the session among older ones.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub async fn begin_after(
+        repo: &Repository,
+        newest: u64,
+        what: Purpose,
+        entropy: [u8; 32],
+        owner: &str,
+        began_at: UnixMillis,
+    ) -> Result<Self, RepoError> {
         let seed = blake3::derive_key("mantis-backup 2026 session id", &entropy);
         let mut unique = [0; 16];
         unique.copy_from_slice(&seed[..16]);

@@ -193,7 +193,13 @@ impl LocalSink {
         if folder != &**self.root && fs::remove_dir(folder).is_ok() {
             return folder.parent().map_or(Ok(()), sync_folder);
         }
-        sync_folder(folder)
+        match sync_folder(folder) {
+            // Someone else deleted the folder's last object meanwhile, and the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder != &**self.root => {
+                folder.parent().map_or(Ok(()), sync_folder)
+            }
+            result => result,
+        }
     }
 
     /// Runs blocking work of this store on a thread for it.
@@ -284,6 +290,27 @@ mod tests {
         assert!(sink.put_new(&key("a/b"), "below a file".into()).await.is_err());
         assert_eq!(fs::read_dir(folder.path().join(TEMPORARY)).unwrap().count(), 0);
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"one");
+    }
+
+    /// Whoever deletes the last object of a folder removes the folder, under the hands of the others.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_is_emptied_by_many_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path());
+        for round in 0..30 {
+            let name = |n: usize| key(&format!("seg/{round}/{n}"));
+            for n in 0..12 {
+                sink.put_new(&name(n), "one".into()).await.unwrap();
+            }
+            let deletes = (0..12).map(|n| {
+                let (sink, key) = (sink.clone(), name(n));
+                tokio::spawn(async move { sink.delete(&key).await })
+            });
+            for delete in deletes.collect::<Vec<_>>() {
+                delete.await.unwrap().unwrap();
+            }
+            assert!(sink.list("seg").await.unwrap().is_empty());
+        }
     }
 
     #[tokio::test]

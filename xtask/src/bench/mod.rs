@@ -1,8 +1,10 @@
 //! Side by side in one run, as ratios: wall times with `cp` and `zstd`, a live writer alone and beside
 //! hot backups, and peak memory as the database grows.
 
+mod incremental;
 mod memory;
 mod peers;
+mod scale;
 mod shell;
 mod writer;
 
@@ -72,6 +74,12 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     if wanted("writer") {
         writer::run(&bench, mib.div_ceil(2), rounds.min(3))?;
+    }
+    if wanted("incremental") {
+        incremental::run(&bench, mib, rounds.min(3))?;
+    }
+    if wanted("scale") {
+        scale::run(&bench, 10_000)?;
     }
     if wanted("memory") {
         memory::run(&bench, mib)?;

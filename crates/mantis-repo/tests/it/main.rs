@@ -15,4 +15,5 @@ mod fixtures;
 mod incremental;
 mod repair;
 mod round_trip;
+mod schedules;
 mod world;
