@@ -220,14 +220,20 @@ class Repository:
         with open(path, "wb") as out:
             out.truncate(count * size)
             for layer in manifest["layers"]:
-                segments = layer.get("segments", [])
                 if "list" in layer:
-                    segments = json.loads(self.object(f"lay/{layer['list']['session']}/{layer['list']['hash']}", 6)[1])
-                for segment in segments:
+                    layer = json.loads(self.object(f"lay/{layer['list']['session']}/{layer['list']['hash']}", 6)[1])
+                runs = layer.get("borrows", [])
+                for number, segment in enumerate(layer.get("segments", [])):
+                    own = [run for run in runs if run["segment"] == number]
                     for page, content in self.pages(segment, size):
-                        if page <= count:
-                            out.seek((page - 1) * size)
-                            out.write(content)
+                        places = [page]
+                        if runs:
+                            inside = [run for run in own if run["from"] <= page < run["from"] + run["pages"]]
+                            places = [run["first"] + page - run["from"] for run in inside]
+                        for place in places:
+                            if place <= count:
+                                out.seek((place - 1) * size)
+                                out.write(content)
             out.truncate(manifest["byte_len"])
 
     def pages(self, segment, size):

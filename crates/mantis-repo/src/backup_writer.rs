@@ -11,10 +11,12 @@ use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Sum};
 use crate::manifest::MAX_LAYER_SEGMENTS;
 use crate::segment_index::MAX_PAGE_COUNT;
+use crate::segment_reader::SegmentReader;
 use crate::segment_stream::{SegmentStream, jobs};
 use crate::stack_cursor::StackCursor;
+use crate::twins::Twins;
 use crate::{
-    BackupId, BackupInfo, BackupKind, BackupMeta, Manifest, ObjectHash, Parent, RepoError,
+    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Manifest, ObjectHash, Parent, RepoError,
     SegmentRef, Session,
 };
 
@@ -30,6 +32,8 @@ pub struct WriteOptions {
     /// Bytes of pages in one segment, before compression. A writer holds up to six in memory: one being filled,
     /// those on their way, and the batches in flight.
     pub segment_len: u64,
+    /// Pages whose hashes are kept in memory, some 40 bytes each, to find pages that are stored already; 0: none.
+    pub known_pages: usize,
     /// Bytes read from the source per second, at most.
     pub rate: Option<u64>,
     /// Stops the backup.
@@ -45,6 +49,7 @@ impl Default for WriteOptions {
             verify: true,
             jobs: 0,
             segment_len: 16 << 20,
+            known_pages: 1 << 18,
             rate: None,
             cancel: CancellationToken::new(),
             progress: Arc::default(),
@@ -59,7 +64,6 @@ type Digested = Result<Vec<Digest>, RepoError>;
 struct Base {
     parent: Parent,
     cursor: StackCursor,
-    digests: OrderedPipeline<Digested>,
 }
 
 /// Takes the pages of one backup, ascending and each once, and commits them.
@@ -75,6 +79,9 @@ pub struct BackupWriter {
     page_size: PageSize,
     rate: RateLimiter,
     base: Option<Base>,
+    /// Runs that are being looked at, in their order.
+    digests: OrderedPipeline<Digested>,
+    twins: Twins,
     stream: SegmentStream,
     /// Once every page is stored.
     segments: Option<Vec<SegmentRef>>,
@@ -86,7 +93,6 @@ fn prepare(
     session: &Session,
     meta: &BackupMeta,
     parent: Option<Parent>,
-    options: &WriteOptions,
 ) -> Result<(PageSize, Option<Base>), RepoError> {
     let wrong = |what: String| RepoError::WrongPages { what };
     let page_size =
@@ -99,8 +105,7 @@ fn prepare(
         return Err(wrong("the parent has pages of another size".into()));
     }
     let cursor = parent.cursor(&session.repo)?;
-    let digests = OrderedPipeline::new(jobs(options) + 1, options.cancel.clone());
-    Ok((page_size, Some(Base { parent, cursor, digests })))
+    Ok((page_size, Some(Base { parent, cursor })))
 }
 
 impl BackupWriter {
@@ -115,7 +120,7 @@ impl BackupWriter {
         parent: Option<Parent>,
         options: WriteOptions,
     ) -> Result<Self, Box<(Session, RepoError)>> {
-        let (page_size, base) = match prepare(&session, &meta, parent, &options) {
+        let (page_size, base) = match prepare(&session, &meta, parent) {
             Ok(prepared) => prepared,
             Err(error) => return Err(Box::new((session, error))),
         };
@@ -125,12 +130,36 @@ impl BackupWriter {
             page_size,
             rate: RateLimiter::new(options.rate),
             base,
+            // One more than there are workers, so that none waits while a result is taken.
+            digests: OrderedPipeline::new(jobs(&options) + 1, options.cancel.clone()),
+            twins: Twins::new(options.known_pages),
             segments: None,
             next_page: 1,
             bytes_read: 0,
             meta,
             options,
         })
+    }
+
+    /// Notes the pages of another backup of this repository, so that the same ones are not stored again: as many
+    /// as there is room for. The backup must have been found live by this writer's session.
+    ///
+    /// # Errors
+    /// What keeps its indexes from being read.
+    pub async fn learn(&mut self, other: &Manifest) -> Result<(), RepoError> {
+        if other.info.meta.page_size != self.meta.page_size {
+            return Ok(());
+        }
+        let own = other.layers.iter().filter(|layer| layer.borrows.is_empty());
+        for segment in own.flat_map(|layer| &layer.segments) {
+            if !self.twins.has_room() {
+                break;
+            }
+            let repo = &self.session.repo;
+            let index = SegmentReader::new(repo.vault(), segment)?.index(repo.sink()).await?;
+            self.twins.learn(segment, &index);
+        }
+        Ok(())
     }
 
     /// Whether pages may be left out between the last one that came and this one.
@@ -156,16 +185,14 @@ impl BackupWriter {
         let len = run.bytes().len() as u64;
         self.bytes_read += len;
         self.rate.pass(len as usize).await;
-        match &mut self.base {
-            None => self.stream.push_run(&mut self.session, run).await?,
-            Some(base) => {
-                let held = base.cursor.collect(range).await?;
-                let encoder = self.stream.encoder().clone();
-                let work = move || encoder.digest(&run, Some(&held));
-                if let Some(digests) = base.digests.push(work).await? {
-                    self.take(digests).await?;
-                }
-            }
+        let held = match &mut self.base {
+            Some(base) => Some(base.cursor.collect(range).await?),
+            None => None,
+        };
+        let encoder = self.stream.encoder().clone();
+        let work = move || encoder.digest(&run, held.as_deref());
+        if let Some(digests) = self.digests.push(work).await? {
+            self.take(digests).await?;
         }
         self.options.progress.add(range.len(), len);
         Ok(())
@@ -173,6 +200,7 @@ impl BackupWriter {
 
     async fn take(&mut self, digests: Digested) -> Result<(), RepoError> {
         for digest in digests? {
+            let digest = self.twins.sift(digest, self.page_size);
             self.stream.push_digest(&mut self.session, digest).await?;
         }
         Ok(())
@@ -187,8 +215,7 @@ impl BackupWriter {
             let what = format!("{} pages came of {}", self.next_page - 1, self.meta.page_count);
             return Err(RepoError::WrongPages { what });
         }
-        while let Some(base) = &mut self.base {
-            let Some(digests) = base.digests.next().await? else { break };
+        while let Some(digests) = self.digests.next().await? {
             self.take(digests).await?;
         }
         self.count_what_was_cut_off().await?;
@@ -282,7 +309,11 @@ impl BackupWriter {
         let mut layers = base.map_or_else(Vec::new, |base| base.parent.manifest.layers.clone());
         let previous = base.map(|base| base.parent.hash);
         for segments in segments.chunks(MAX_LAYER_SEGMENTS) {
-            layers.push(self.session.store_layer(segments.to_vec()).await?);
+            layers.push(self.session.store_layer(segments.to_vec(), Vec::new()).await?);
+        }
+        if let Some(borrowed) = self.twins.layer(&segments)? {
+            let Layer { segments, borrows, .. } = borrowed;
+            layers.push(self.session.store_layer(segments, borrows).await?);
         }
         let manifest = Manifest {
             required: Vec::new(),
@@ -297,9 +328,7 @@ impl BackupWriter {
 
     /// Gives the backup up and removes what was written of it.
     pub async fn abandon(mut self) {
-        if let Some(base) = &mut self.base {
-            base.digests.settle().await;
-        }
+        self.digests.settle().await;
         self.stream.settle().await;
         self.session.abandon().await;
     }

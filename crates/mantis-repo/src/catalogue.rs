@@ -143,7 +143,7 @@ impl Repository {
     pub(crate) async fn fill_layers(&self, manifest: &mut Manifest) -> Result<(), RepoError> {
         for layer in &mut manifest.layers {
             if let Some(list) = layer.list {
-                layer.segments = self.read_list(list).await?;
+                *layer = crate::Layer { list: Some(list), ..self.read_list(list).await? };
             }
         }
         Ok(())

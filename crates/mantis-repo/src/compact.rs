@@ -5,13 +5,14 @@
 //! forgotten. These are sessions like any other: they refer to nothing that a collector has listed. A crash
 //! leaves some backups on the old layers and some on the new one, each whole; the next run does the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use mantis_page::{PageNo, PageRange};
 use mantis_stream::{CancellationToken, Compression};
 
+use crate::borrow_pages::BorrowPages;
 use crate::compact_plan::{LayerFacts, LayerId, Merge, Stacks, groups, plan};
 use crate::digest::{Digest, Held, extend};
 use crate::encoder::FRAME_LEN;
@@ -27,6 +28,11 @@ use crate::{
 
 /// Reads under way at once.
 const READS: usize = 16;
+/// A layer that borrows more pages than this is left as it is: put together with others, it would have to be
+/// stored after all.
+const MAX_BORROWED: u64 = 4096;
+/// Bytes that a borrowed page is taken to need once it is stored.
+const BORROWED_LEN: u64 = 2048;
 /// Bytes of segments that a merge may hold open at once: one for each layer.
 const MAX_OPEN: u64 = 192 << 20;
 
@@ -59,7 +65,22 @@ pub struct CompactReport {
 }
 
 fn id_of(layer: &Layer) -> LayerId {
-    ObjectHash::of(layer.segments.iter().map(|segment| &segment.hash.0[..]))
+    let borrows = layer.borrows.iter().map(|borrow| format!("{borrow:?}")).collect::<String>();
+    let segments = layer.segments.iter().map(|segment| &segment.hash.0[..]);
+    ObjectHash::of(segments.chain([borrows.as_bytes()]))
+}
+
+/// What a layer's own segments take; one that borrows has none.
+fn own_bytes(layer: &Layer) -> u64 {
+    if layer.borrows.is_empty() {
+        layer.segments.iter().map(|segment| segment.len).sum()
+    } else {
+        0
+    }
+}
+
+fn range_of(first: u64, pages: u64) -> Option<PageRange> {
+    PageNo::new(first).and_then(|first| PageRange::new(first, pages))
 }
 
 /// The layers of all backups.
@@ -67,6 +88,8 @@ fn id_of(layer: &Layer) -> LayerId {
 struct Survey {
     stacks: Stacks,
     layers: BTreeMap<LayerId, Layer>,
+    /// Layers that borrow much: they are left as they are, and nothing is put together across them.
+    fixed: BTreeSet<LayerId>,
     total: u64,
 }
 
@@ -83,11 +106,12 @@ impl Repository {
     ) -> Result<CompactReport, RepoError> {
         let survey = self.survey().await?;
         let mut facts: BTreeMap<LayerId, LayerFacts> = BTreeMap::new();
-        for layer in groups(&survey.stacks).iter().flat_map(|(run, _)| run) {
+        for layer in groups(&survey.stacks, &survey.fixed).iter().flat_map(|(run, _)| run) {
             let Some(known) = survey.layers.get(layer) else { continue };
             facts.insert(*layer, self.facts(known).await?);
         }
-        let merges = plan(&survey.stacks, &facts, survey.total, options.max_unused);
+        let merges =
+            plan((&survey.stacks, &survey.fixed), &facts, survey.total, options.max_unused);
         let mut report = CompactReport::default();
         // Which session made the newest generation of what another one had made, in the merges so far.
         let mut newest: BTreeMap<SessionId, SessionId> = BTreeMap::new();
@@ -130,13 +154,15 @@ impl Repository {
                         stack.push(*known);
                         continue;
                     }
-                    layer.segments = self.read_list(list).await?;
+                    layer = Layer { list: Some(list), ..self.read_list(list).await? };
                 }
                 let id = id_of(&layer);
                 lists.extend(layer.list.map(|list| (list.hash, id)));
                 stack.push(id);
-                if !survey.layers.contains_key(&id) {
-                    survey.total += layer.segments.iter().map(|segment| segment.len).sum::<u64>();
+                if layer.borrows.iter().map(|run| run.pages).sum::<u64>() > MAX_BORROWED {
+                    survey.fixed.insert(id);
+                } else if !survey.layers.contains_key(&id) {
+                    survey.total += own_bytes(&layer);
                     survey.layers.insert(id, layer);
                 }
             }
@@ -146,7 +172,15 @@ impl Repository {
     }
 
     async fn facts(&self, layer: &Layer) -> Result<LayerFacts, RepoError> {
-        let mut facts = LayerFacts::default();
+        let mut facts = LayerFacts { bytes: own_bytes(layer), ..LayerFacts::default() };
+        if !layer.borrows.is_empty() {
+            let ranges = layer.borrows.iter().filter_map(|run| range_of(run.first, run.pages));
+            ranges.for_each(|range| facts.pages.insert_range(range));
+            facts.borrows = true;
+            // What they take once they are stored after all, about.
+            facts.bytes = facts.pages.len() * BORROWED_LEN;
+            return Ok(facts);
+        }
         let reads = layer.segments.clone().into_iter().map(|segment| async move {
             SegmentReader::new(self.vault(), &segment)?.index(self.sink()).await
         });
@@ -154,7 +188,6 @@ impl Repository {
         while let Some(index) = reads.try_next().await? {
             index.zero.iter().chain(&index.data).for_each(|range| facts.pages.insert_range(*range));
         }
-        facts.bytes = layer.segments.iter().map(|segment| segment.len).sum();
         Ok(facts)
     }
 }
@@ -250,7 +283,7 @@ impl Run<'_> {
                 let segments = self.write(session, &manifest, layers).await?;
                 let own = segments.iter().filter(|segment| segment.session == session.id());
                 report.written_bytes += own.map(|segment| segment.len).sum::<u64>();
-                merged.insert(session.store_layer(segments).await?).clone()
+                merged.insert(session.store_layer(segments, Vec::new()).await?).clone()
             }
         };
         let mut next = manifest;
@@ -304,16 +337,24 @@ impl Run<'_> {
     ) -> Result<Vec<SegmentRef>, RepoError> {
         let mut segments = Vec::new();
         for cluster in clusters(layers) {
-            if let [(_, only)] = cluster[..] {
+            if let [Piece { segment: Some(only), .. }] = cluster[..] {
                 stream.cut(session).await?;
                 segments.push(only.clone());
                 continue;
             }
+            let bounds = (
+                cluster.iter().map(|piece| piece.first).min().unwrap_or(0),
+                cluster.iter().map(|piece| piece.last).max().unwrap_or(0),
+            );
             let mut sources = Vec::new();
-            for layer in 0..layers.len() {
-                let own =
-                    cluster.iter().filter(|(of, _)| *of == layer).map(|(_, segment)| *segment);
-                let mut pages = LayerPages::new(self.repo, own)?;
+            for (layer, number) in layers.iter().zip(0..) {
+                let own = cluster.iter().filter(|piece| piece.layer == number);
+                let own = own.filter_map(|piece| piece.segment);
+                let mut pages = if layer.borrows.is_empty() {
+                    Pages::Own(LayerPages::new(self.repo, own)?)
+                } else {
+                    Pages::Borrowed(BorrowPages::new(self.repo, layer, bounds)?)
+                };
                 let first = pages.next().await?;
                 sources.push((pages, first));
             }
@@ -325,22 +366,55 @@ impl Run<'_> {
     }
 }
 
-/// Segments that overlap, directly or through others, each with the number of its layer; clusters ascend.
-fn clusters(layers: &[Layer]) -> Vec<Vec<(usize, &SegmentRef)>> {
-    let mut all: Vec<(usize, &SegmentRef)> = layers
-        .iter()
-        .enumerate()
-        .flat_map(|(number, layer)| layer.segments.iter().map(move |segment| (number, segment)))
-        .collect();
-    all.sort_by_key(|(number, segment)| (segment.first, *number));
-    let mut clusters: Vec<Vec<(usize, &SegmentRef)>> = Vec::new();
-    let mut end = 0;
-    for entry in all {
-        match clusters.last_mut() {
-            Some(cluster) if entry.1.first <= end => cluster.push(entry),
-            _ => clusters.push(vec![entry]),
+/// The pages of a layer of either kind.
+enum Pages {
+    Own(LayerPages),
+    Borrowed(BorrowPages),
+}
+
+impl Pages {
+    async fn next(&mut self) -> Result<Option<LayerPage>, RepoError> {
+        match self {
+            Self::Own(pages) => pages.next().await,
+            Self::Borrowed(pages) => pages.next().await,
         }
-        end = end.max(entry.1.last);
+    }
+}
+
+/// A segment of a layer, or a run that it borrows.
+#[derive(Debug, Clone, Copy)]
+struct Piece<'a> {
+    layer: usize,
+    first: u64,
+    last: u64,
+    segment: Option<&'a SegmentRef>,
+}
+
+fn pieces(layer: &Layer, number: usize) -> Vec<Piece<'_>> {
+    if layer.borrows.is_empty() {
+        let piece = |segment: &'_ SegmentRef| (segment.first, segment.last);
+        let all = layer.segments.iter().map(|segment| (piece(segment), Some(segment)));
+        return all
+            .map(|((first, last), segment)| Piece { layer: number, first, last, segment })
+            .collect();
+    }
+    let runs = layer.borrows.iter().map(|run| (run.first, run.first + run.pages - 1));
+    runs.map(|(first, last)| Piece { layer: number, first, last, segment: None }).collect()
+}
+
+/// Pieces that overlap, directly or through others; clusters ascend.
+fn clusters(layers: &[Layer]) -> Vec<Vec<Piece<'_>>> {
+    let mut all: Vec<Piece<'_>> =
+        layers.iter().enumerate().flat_map(|(number, layer)| pieces(layer, number)).collect();
+    all.sort_by_key(|piece| (piece.first, piece.layer));
+    let mut clusters: Vec<Vec<Piece<'_>>> = Vec::new();
+    let mut end = 0;
+    for piece in all {
+        match clusters.last_mut() {
+            Some(cluster) if piece.first <= end => cluster.push(piece),
+            _ => clusters.push(vec![piece]),
+        }
+        end = end.max(piece.last);
     }
     clusters
 }
@@ -348,7 +422,7 @@ fn clusters(layers: &[Layer]) -> Vec<Vec<(usize, &SegmentRef)>> {
 /// Gives out the pages of layers, oldest layer first, in the order of the pages; of two copies the newer one.
 async fn merge_pages(
     session: &mut Session,
-    sources: &mut [(LayerPages, Option<LayerPage>)],
+    sources: &mut [(Pages, Option<LayerPage>)],
     stream: &mut SegmentStream,
 ) -> Result<(), RepoError> {
     let mut digest = Digest::default();
@@ -365,8 +439,7 @@ async fn merge_pages(
             }
         }
         let Some((page, held, content)) = newest else { continue };
-        let range = PageNo::new(page).and_then(|page| PageRange::new(page, 1));
-        let Some(range) = range else { continue };
+        let Some(range) = range_of(page, 1) else { continue };
         if bytes.len() + content.len() > FRAME_LEN {
             digest.bytes = std::mem::take(&mut bytes).freeze();
             stream.push_digest(session, std::mem::take(&mut digest)).await?;
@@ -410,13 +483,14 @@ mod tests {
     fn segments_that_nothing_touches_stay_alone() {
         let layer = |bounds: &[(u64, u64)]| Layer {
             list: None,
+            borrows: Vec::new(),
             segments: bounds.iter().map(|(first, last)| segment(*first, *last)).collect(),
         };
         let layers =
             [layer(&[(1, 10), (11, 20), (21, 30)]), layer(&[(15, 16), (18, 25), (40, 50)])];
         let found: Vec<Vec<(usize, u64)>> = clusters(&layers)
             .iter()
-            .map(|cluster| cluster.iter().map(|(layer, of)| (*layer, of.first)).collect())
+            .map(|cluster| cluster.iter().map(|piece| (piece.layer, piece.first)).collect())
             .collect();
         assert_eq!(found, [vec![(0, 1)], vec![(0, 11), (1, 15), (1, 18), (0, 21)], vec![(1, 40)],]);
     }

@@ -24,6 +24,8 @@ pub(crate) type LayerId = ObjectHash;
 pub(crate) struct LayerFacts {
     pub(crate) bytes: u64,
     pub(crate) pages: PageSet,
+    /// Whether it only borrows: put together with the layer of the same backup alone, nothing would be gained.
+    pub(crate) borrows: bool,
 }
 
 /// The layers of a backup, oldest first, by the session that wrote its manifest.
@@ -39,7 +41,11 @@ pub(crate) struct Merge {
 }
 
 /// Runs of layers that exactly the same backups use, each oldest first. Layers that are alone are left out.
-pub(crate) fn groups(stacks: &Stacks) -> Vec<(Vec<LayerId>, Vec<SessionId>)> {
+/// `fixed` ones are in none, and end one.
+pub(crate) fn groups(
+    stacks: &Stacks,
+    fixed: &BTreeSet<LayerId>,
+) -> Vec<(Vec<LayerId>, Vec<SessionId>)> {
     let mut users: BTreeMap<LayerId, BTreeSet<SessionId>> = BTreeMap::new();
     for (session, stack) in stacks {
         for layer in stack {
@@ -49,7 +55,9 @@ pub(crate) fn groups(stacks: &Stacks) -> Vec<(Vec<LayerId>, Vec<SessionId>)> {
     let mut seen = BTreeSet::new();
     let mut groups = Vec::new();
     for stack in stacks.values() {
-        for run in stack.chunk_by(|a, b| users.get(a) == users.get(b)) {
+        for run in stack.chunk_by(|a, b| {
+            users.get(a) == users.get(b) && !fixed.contains(a) && !fixed.contains(b)
+        }) {
             let Some(first) = run.first() else { continue };
             // The same run stands in every one of its users.
             if run.len() > 1 && seen.insert(*first) {
@@ -97,20 +105,26 @@ fn tier_start(run: &[LayerId], bytes: impl Fn(&LayerId) -> u64) -> usize {
 
 /// Plans so that at most `max_unused` (a share, from 0 to 1) of `total` bytes are unused.
 pub(crate) fn plan(
-    stacks: &Stacks,
+    (stacks, fixed): (&Stacks, &BTreeSet<LayerId>),
     facts: &BTreeMap<LayerId, LayerFacts>,
     total: u64,
     max_unused: f64,
 ) -> Vec<Merge> {
     let bytes = |layer: &LayerId| facts.get(layer).map_or(0, |facts| facts.bytes);
+    let worth = |run: &[LayerId]| {
+        run.iter().filter(|layer| facts.get(layer).is_some_and(|facts| !facts.borrows)).count() > 1
+    };
     let mut candidates: Vec<(Merge, u64)> = Vec::new();
     let mut merges = Vec::new();
     let mut left = 0;
-    for (run, users) in groups(stacks) {
+    for (run, users) in groups(stacks, fixed) {
+        if !worth(&run) {
+            continue;
+        }
         let whole: u64 = unused(&run, facts).iter().sum();
         let start = tier_start(&run, bytes);
         let tier = &run[start..];
-        if tier.len() == run.len() || tier.len() >= SHORTEN {
+        if worth(tier) && (tier.len() == run.len() || tier.len() >= SHORTEN) {
             let unused: u64 = unused(tier, facts).iter().sum();
             left += whole - unused.min(whole);
             merges.push(Merge { layers: tier.to_vec(), users: users.clone(), unused });
@@ -156,7 +170,9 @@ mod tests {
         let pages = |pages: &[u64]| pages.iter().filter_map(|page| PageNo::new(*page)).collect();
         layers
             .iter()
-            .map(|(n, bytes, held)| (layer(*n), LayerFacts { bytes: *bytes, pages: pages(held) }))
+            .map(|(n, bytes, held)| {
+                (layer(*n), LayerFacts { bytes: *bytes, pages: pages(held), borrows: false })
+            })
             .collect()
     }
 
@@ -168,9 +184,13 @@ mod tests {
     #[test]
     fn layers_go_together_only_where_the_same_backups_use_them() {
         // The backup of layers 1 and 2 was forgotten; that of layer 1 was not.
-        let found = groups(&stacks(&[&[1], &[1, 2, 3], &[1, 2, 3, 4]]));
+        let found = groups(&stacks(&[&[1], &[1, 2, 3], &[1, 2, 3, 4]]), &BTreeSet::new());
         assert_eq!(found, [(vec![layer(2), layer(3)], vec![session(2), session(3)])]);
-        assert!(groups(&stacks(&[&[1], &[1, 2], &[1, 2, 3]])).is_empty());
+        let none = BTreeSet::new();
+        assert!(groups(&stacks(&[&[1], &[1, 2], &[1, 2, 3]]), &none).is_empty());
+        let fixed = BTreeSet::from([layer(2)]);
+        let apart = groups(&stacks(&[&[1, 2, 3, 4]]), &fixed);
+        assert_eq!(apart, [(vec![layer(3), layer(4)], vec![session(1)])]);
     }
 
     #[test]
@@ -186,9 +206,9 @@ mod tests {
         let layers = |merges: &[Merge]| -> Vec<Vec<LayerId>> {
             merges.iter().map(|merge| merge.layers.clone()).collect()
         };
-        let lax = plan(&stacks, &facts, 1040, 0.5);
+        let lax = plan((&stacks, &BTreeSet::new()), &facts, 1040, 0.5);
         assert_eq!(layers(&lax), [[2, 3, 4, 5].map(layer).to_vec()]);
-        let strict = plan(&stacks, &facts, 1040, 0.05);
+        let strict = plan((&stacks, &BTreeSet::new()), &facts, 1040, 0.05);
         assert_eq!(layers(&strict), [[1, 2, 3, 4, 5].map(layer).to_vec()]);
         assert_eq!(strict[0].unused, 200 + 20);
     }
@@ -208,7 +228,7 @@ mod tests {
             let stacks = stacks(&kept);
             let all: Vec<(u8, u64, &[u64])> =
                 chain.iter().map(|n| (*n, 10 + u64::from(*n % 3) * 40, &[1u64, 2][..])).collect();
-            let merges = plan(&stacks, &facts(&all), 500, share);
+            let merges = plan((&stacks, &BTreeSet::new()), &facts(&all), 500, share);
             let mut seen = BTreeSet::new();
             for merge in &merges {
                 prop_assert!(merge.layers.len() > 1);

@@ -72,15 +72,4 @@ impl Encoder {
         };
         Ok(EncodedChunk { data, zero, hashes, frame, gained, lost })
     }
-
-    /// Both halves at once, for a run of which every page is stored: each piece is encoded while it is
-    /// still in the processor's cache.
-    pub(crate) fn encode_all(
-        &self,
-        run: &PageRun,
-        segment: &Envelope,
-    ) -> Result<Vec<EncodedChunk>, RepoError> {
-        let digests = self.digest(run, None)?;
-        digests.into_iter().map(|digest| self.encode(digest, segment)).collect()
-    }
 }

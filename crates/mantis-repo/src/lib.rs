@@ -12,6 +12,8 @@
 
 mod archive;
 mod backup_writer;
+mod borrow_cursor;
+mod borrow_pages;
 mod catalogue;
 mod collector;
 mod compact;
@@ -53,6 +55,7 @@ mod segment_reader;
 mod segment_stream;
 mod session;
 mod stack_cursor;
+mod twins;
 mod unix_millis;
 #[cfg(feature = "encryption")]
 mod unlock;
@@ -73,7 +76,9 @@ pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, 
 pub use keys::PasswordCost;
 pub use keys::{KeyInfo, NewKey};
 pub use layout::Place;
-pub use manifest::{BackupInfo, BackupKind, BackupMeta, Layer, LayerList, Manifest, SegmentRef};
+pub use manifest::{
+    BackupInfo, BackupKind, BackupMeta, Borrow, Layer, LayerList, Manifest, SegmentRef,
+};
 pub use matching::ReadPages;
 pub use page_hash::{PageHash, PageHasher};
 pub use parent::Parent;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{self, Envelope, Kind};
 use crate::params::refuse_unknown;
 use crate::segment_index::MAX_PAGE_COUNT;
+use crate::twins::MAX_RUNS;
 use crate::vault::Vault;
 use crate::{BackupId, Fingerprint, ObjectHash, RepoError, SessionId, UnixMillis};
 
@@ -123,7 +124,21 @@ pub struct LayerList {
     pub hash: ObjectHash,
 }
 
-/// Segments whose pages ascend through all of them.
+/// Pages that are the same as pages of another number, in a segment that holds those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borrow {
+    /// The first page.
+    pub first: u64,
+    /// How many pages.
+    pub pages: u64,
+    /// Which of the layer's segments, from 0.
+    pub segment: u32,
+    /// The first of the pages in the segment that they are the same as.
+    pub from: u64,
+}
+
+/// Segments whose pages ascend through all of them; or, where it borrows, pages that are taken from segments
+/// under other numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Where its segments are listed. A long list is an object of its own, so that a manifest stays as
@@ -133,6 +148,10 @@ pub struct Layer {
     /// Its segments. In the manifest's bytes empty where there is a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<SegmentRef>,
+    /// Where it borrows: the pages it holds, ascending; it holds no others. In the manifest's bytes empty where
+    /// there is a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub borrows: Vec<Borrow>,
 }
 
 /// One backup described: what it is and where its pages are.
@@ -161,7 +180,7 @@ impl Manifest {
     /// The object: with the segments of those layers only that have no list.
     pub(crate) fn seal(&self, envelope: &Envelope) -> Result<Payload, RepoError> {
         let stored = |layer: &Layer| match layer.list {
-            Some(_) => Layer { list: layer.list, segments: Vec::new() },
+            Some(_) => Layer { list: layer.list, segments: Vec::new(), borrows: Vec::new() },
             None => layer.clone(),
         };
         let stored = Self { layers: self.layers.iter().map(stored).collect(), ..self.clone() };
@@ -193,7 +212,7 @@ impl Manifest {
             if layer.list.is_some() && !layer.segments.is_empty() {
                 return Err(RepoError::damaged(object, "a layer of it is there twice"));
             }
-            check_ascending(object, &layer.segments)?;
+            check_layer(object, layer)?;
         }
         Ok(manifest)
     }
@@ -210,40 +229,57 @@ impl Manifest {
     }
 }
 
-/// Proves that segments ascend without touching one another.
-pub(crate) fn check_ascending(object: &str, segments: &[SegmentRef]) -> Result<(), RepoError> {
+/// Proves that the pages of a layer ascend, and that it has what it borrows from.
+fn check_layer(object: &str, layer: &Layer) -> Result<(), RepoError> {
+    let damaged = |what| Err(RepoError::damaged(object, what));
+    if layer.segments.len() > MAX_LAYER_SEGMENTS {
+        return damaged("a layer has more segments than there can be");
+    }
+    if layer.borrows.len() > 2 * MAX_RUNS {
+        return damaged("a layer borrows more runs of pages than there can be");
+    }
     let mut due = 1;
-    for segment in segments {
-        if segment.first < due || segment.last < segment.first || segment.last > MAX_PAGE_COUNT {
-            return Err(RepoError::damaged(object, "the segments of a layer do not ascend"));
+    for segment in &layer.segments {
+        if segment.last < segment.first || segment.first < 1 || segment.last > MAX_PAGE_COUNT {
+            return damaged("a segment has pages that there cannot be");
+        }
+        if segment.first < due && layer.borrows.is_empty() {
+            return damaged("the segments of a layer do not ascend");
         }
         due = segment.last + 1;
     }
-    if segments.len() > MAX_LAYER_SEGMENTS {
-        return Err(RepoError::damaged(object, "a layer has more segments than there can be"));
+    due = 1;
+    for borrow in &layer.borrows {
+        let end =
+            |first: u64| first.checked_add(borrow.pages).filter(|end| *end <= MAX_PAGE_COUNT + 1);
+        let segment = layer.segments.get(borrow.segment as usize);
+        let inside = segment.is_some_and(|segment| {
+            borrow.from >= segment.first
+                && end(borrow.from).is_some_and(|end| end <= segment.last + 1)
+        });
+        if borrow.pages == 0 || borrow.first < due || end(borrow.first).is_none() || !inside {
+            return damaged("what a layer borrows does not ascend, or is not there");
+        }
+        due = borrow.first + borrow.pages;
     }
     Ok(())
 }
 
-/// The list of a layer's segments, as an object of its own.
-pub(crate) fn seal_list(
-    segments: &[SegmentRef],
-    envelope: &Envelope,
-) -> Result<Payload, RepoError> {
-    let json = serde_json::to_vec(segments)
+/// A layer as an object of its own.
+pub(crate) fn seal_list(layer: &Layer, envelope: &Envelope) -> Result<Payload, RepoError> {
+    let json = serde_json::to_vec(layer)
         .map_err(|error| RepoError::damaged("a list of segments", error))?;
     envelope::seal(envelope, &json.into(), Compression::Zstd(3))
 }
 
-/// Reads the list of a layer's segments.
-pub(crate) fn open_list(
-    object: &str,
-    bytes: &Bytes,
-    vault: &Vault,
-) -> Result<Vec<SegmentRef>, RepoError> {
+/// Reads a layer that is an object of its own; its list is left out.
+pub(crate) fn open_list(object: &str, bytes: &Bytes, vault: &Vault) -> Result<Layer, RepoError> {
     let json = envelope::open(object, bytes, Kind::Layer, vault)?;
-    let segments: Vec<SegmentRef> =
+    let layer: Layer =
         serde_json::from_slice(&json).map_err(|error| RepoError::damaged(object, error))?;
-    check_ascending(object, &segments)?;
-    Ok(segments)
+    if layer.list.is_some() {
+        return Err(RepoError::damaged(object, "a list names another list"));
+    }
+    check_layer(object, &layer)?;
+    Ok(layer)
 }

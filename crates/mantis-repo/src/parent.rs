@@ -77,6 +77,52 @@ impl Session {
     }
 }
 
+/// Backups of other sources that a new one is compared with, at most.
+const OTHERS: usize = 16;
+
+impl Session {
+    /// The newest backups of other sources: a first backup is compared with them, page by page, as databases made
+    /// of one template have most pages alike. The rules are those of [`Self::parent`].
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub async fn others(&self, source: &str) -> Result<Vec<Manifest>, RepoError> {
+        let repo = &self.repo;
+        let condemned = repo.condemned().await?;
+        let mut others: BTreeMap<String, Manifest> = BTreeMap::new();
+        let sessions = repo.live_sessions().await?;
+        let newest = sessions.into_iter().rev().take(4 * OTHERS);
+        let reads = newest.map(|session| repo.read_committed(session));
+        let mut reads = futures::stream::iter(reads).buffered(CALLS);
+        while let Some(read) = reads.next().await {
+            let manifest = match read {
+                Ok(Some((manifest, _))) => manifest,
+                Ok(None) => continue,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            let other = manifest.info.meta.source.clone();
+            if other != source && others.len() < OTHERS {
+                others.entry(other).or_insert(manifest);
+            }
+        }
+        drop(reads);
+        let mut whole = Vec::new();
+        for mut manifest in others.into_values() {
+            match repo.fill_layers(&mut manifest).await {
+                Ok(()) => {}
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            }
+            let listed = manifest.keys()?.iter().any(|key| condemned.contains(key));
+            if !listed && repo.missing_segment(&manifest).await?.is_none() {
+                whole.push(manifest);
+            }
+        }
+        Ok(whole)
+    }
+}
+
 impl Manifest {
     /// The names of all objects that this manifest needs, itself left out.
     pub(crate) fn keys(&self) -> Result<Vec<ObjectKey>, RepoError> {
@@ -85,7 +131,12 @@ impl Manifest {
         let segments = self.segments().map(|segment| Place::Segment(segment.session, segment.hash));
         let key =
             |place: Place| place.key().map_err(|error| RepoError::damaged("a manifest", error));
-        lists.chain(segments).map(key).collect()
+        // A segment may be named twice: for its own pages, and to borrow from.
+        let mut keys =
+            lists.chain(segments).map(key).collect::<Result<Vec<ObjectKey>, RepoError>>()?;
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 }
 

@@ -117,8 +117,8 @@ impl References {
             if self.lists.contains_key(&key) {
                 continue;
             }
-            let segments = repo.read_list(list).await.map_err(unreadable)?;
-            let keys = segments.iter().map(|segment| {
+            let layer = repo.read_list(list).await.map_err(unreadable)?;
+            let keys = layer.segments.iter().map(|segment| {
                 let key = Place::Segment(segment.session, segment.hash).key();
                 key.map_err(|error| RepoError::damaged(list.hash, error))
             });
@@ -151,10 +151,7 @@ impl Repository {
     }
 
     /// The list of the segments of a layer.
-    pub(crate) async fn read_list(
-        &self,
-        list: LayerList,
-    ) -> Result<Vec<crate::SegmentRef>, RepoError> {
+    pub(crate) async fn read_list(&self, list: LayerList) -> Result<crate::Layer, RepoError> {
         let key = list_key(list)?;
         let limit = crate::manifest::MAX_MANIFEST_LEN;
         let bytes = self.sink().get(&key, Span::Whole { limit }).await?;

@@ -419,7 +419,7 @@ impl Repository {
             let swap =
                 |segment: SegmentRef| replaced.get(&segment.hash).cloned().unwrap_or(segment);
             let segments: Vec<SegmentRef> = layer.segments.into_iter().map(swap).collect();
-            let layer: Layer = session.store_layer(segments).await?;
+            let layer: Layer = session.store_layer(segments, layer.borrows).await?;
             layers.push(layer);
         }
         let info = BackupInfo {

@@ -1,11 +1,13 @@
 //! The pages of a backup, each proved, in any order and in parallel.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
+use crate::layer_pages::blocking;
 use crate::segment_reader::{SegmentReader, wanted_ranges};
 use crate::{Layer, Manifest, PageHasher, RepoError, Repository, SegmentRef};
 
@@ -44,6 +46,9 @@ pub struct RestoreSummary {
 pub type Give =
     dyn Fn(Restored) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
+/// Pages of a segment that are borrowed, each with the numbers it is borrowed under.
+type Borrowed = HashMap<u64, Vec<PageNo>>;
+
 /// What all segments of a restore share.
 struct Shared {
     hasher: PageHasher,
@@ -75,6 +80,31 @@ impl Shared {
         let last = segment.last.min(self.page_count);
         let first = PageNo::new(segment.first).and_then(|first| newer.first_missing(first));
         first.is_some_and(|missing| missing.get() <= last)
+    }
+
+    /// Decodes the frames of a segment that pages are borrowed from, and gives those out under their own numbers.
+    fn decode_borrowed(
+        &self,
+        segment: &SegmentReader,
+        bytes: bytes::Bytes,
+        wanted: &Borrowed,
+    ) -> Result<(), RepoError> {
+        let open = segment.open(bytes, false)?;
+        if u64::from(open.index.page_size.get()) != self.page_len {
+            return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
+        }
+        let size = open.index.page_size;
+        open.read_pages(&self.hasher, &|page| wanted.contains_key(&page.get()), &mut |run| {
+            for (page, at) in run.range().pages().zip(0..) {
+                let bytes = run.bytes().slice(at * size.bytes()..(at + 1) * size.bytes());
+                for own in wanted.get(&page.get()).into_iter().flatten() {
+                    let own = PageRun::new(*own, size, bytes.clone());
+                    let own = own.map_err(|error| RepoError::damaged(&segment.object, error))?;
+                    self.give(Restored::Pages(own))?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Decodes one segment and gives out its pages that no newer layer gave.
@@ -155,6 +185,9 @@ impl Repository {
         let jobs = if options.jobs == 0 { cores } else { options.jobs };
         // What newer layers gave; this layer's own pages are each there once.
         let newer = Arc::new(shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        if !layer.borrows.is_empty() {
+            return self.restore_borrowed(layer, options, shared, &newer).await;
+        }
         let needed = layer.segments.iter().filter(|segment| shared.needs(segment, &newer));
         let segments = needed.map(|reference| {
             let (newer, shared) = (Arc::clone(&newer), Arc::clone(shared));
@@ -180,5 +213,41 @@ impl Repository {
             () = options.cancel.cancelled() => Err(RepoError::Cancelled),
             total = total => total,
         }
+    }
+
+    /// A layer that borrows: the pages of each segment that it borrows from, under their own numbers.
+    async fn restore_borrowed(
+        &self,
+        layer: &Layer,
+        options: &RestoreOptions,
+        shared: &Arc<Shared>,
+        newer: &PageSet,
+    ) -> Result<u64, RepoError> {
+        let mut wanted: Vec<Borrowed> = vec![Borrowed::new(); layer.segments.len()];
+        for (borrow, at) in
+            layer.borrows.iter().flat_map(|run| (0..run.pages).map(move |at| (run, at)))
+        {
+            let page = PageNo::new(borrow.first + at);
+            let page =
+                page.filter(|page| page.get() <= shared.page_count && !newer.contains(*page));
+            if let (Some(page), Some(wanted)) = (page, wanted.get_mut(borrow.segment as usize)) {
+                wanted.entry(borrow.from + at).or_default().push(page);
+            }
+        }
+        let mut fetched = 0;
+        for (reference, wanted) in layer.segments.iter().zip(wanted) {
+            if options.cancel.is_cancelled() {
+                return Err(RepoError::Cancelled);
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            let segment = SegmentReader::new(self.vault(), reference)?;
+            let bytes = segment.fetch(self.sink()).await?;
+            fetched += bytes.len() as u64;
+            let shared = Arc::clone(shared);
+            blocking(move || shared.decode_borrowed(&segment, bytes, &wanted)).await?;
+        }
+        Ok(fetched)
     }
 }

@@ -1,12 +1,14 @@
 //! What can still be read of a damaged backup.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use mantis_page::{PageNo, PageRange, PageSet};
+use bytes::Bytes;
+use mantis_page::{PageNo, PageRange, PageRun, PageSet, PageSize};
 
 use crate::restore::{Give, Restored};
 use crate::segment_reader::{OpenSegment, SegmentReader};
-use crate::{Manifest, RepoError, Repository};
+use crate::{Layer, Manifest, RepoError, Repository};
 
 /// What a salvage found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +25,7 @@ pub struct Salvaged {
 struct Pass<'a> {
     repo: &'a Repository,
     page_count: u64,
+    page_size: PageSize,
     give: &'a Give,
     /// Pages that are decided: given out, or lost.
     done: PageSet,
@@ -42,10 +45,15 @@ impl Repository {
     ) -> Result<Salvaged, RepoError> {
         let page_count = manifest.info.meta.page_count;
         let (done, found) = (PageSet::new(), Salvaged::default());
-        let mut pass = Pass { repo: self, page_count, give: &*give, done, found };
+        let page_size = manifest.page_size("the manifest")?;
+        let mut pass = Pass { repo: self, page_count, page_size, give: &*give, done, found };
         for layer in manifest.layers.iter().rev() {
             // Within a layer each page is there once: what this layer decides counts for older ones only.
             let newer = pass.done.clone();
+            if !layer.borrows.is_empty() {
+                pass.borrowed(layer, &newer).await?;
+                continue;
+            }
             for reference in &layer.segments {
                 let reader = SegmentReader::new(self.vault(), reference)?;
                 pass.segment(&reader, &newer).await?;
@@ -102,6 +110,50 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Pages that are borrowed: as good as the segments that they are borrowed from.
+    async fn borrowed(&mut self, layer: &Layer, newer: &PageSet) -> Result<(), RepoError> {
+        for (reference, number) in layer.segments.iter().zip(0u32..) {
+            let reader = SegmentReader::new(self.repo.vault(), reference)?;
+            let opened = match reader.fetch(self.repo.sink()).await {
+                Ok(bytes) => reader.open(bytes, false),
+                Err(error) => Err(error),
+            };
+            let open = match opened {
+                Ok(open) => Some(open),
+                Err(error) if error.is_damage() => {
+                    self.damaged(&error);
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            let mut contents: HashMap<u64, Bytes> = HashMap::new();
+            for frame in 0..open.as_ref().map_or(0, |open| open.index.frames.len()) {
+                let Some(open) = &open else { break };
+                let size = open.index.page_size.bytes();
+                let read = open.read_frame(frame, self.repo.page_hasher(), &mut |run| {
+                    for (page, at) in run.range().pages().zip(0..) {
+                        contents.insert(page.get(), run.bytes().slice(at * size..(at + 1) * size));
+                    }
+                    Ok(())
+                });
+                if let Err(error) = read {
+                    self.damaged(&error);
+                }
+            }
+            for run in layer.borrows.iter().filter(|run| run.segment == number) {
+                for at in 0..run.pages {
+                    let Some(page) = PageNo::new(run.first + at) else { continue };
+                    let (size, content) = (self.page_size, contents.get(&(run.from + at)));
+                    match content.map(|bytes| PageRun::new(page, size, bytes.clone())) {
+                        Some(Ok(run)) => self.give_run(&run, newer)?,
+                        _ => self.lose([page].into_iter(), newer),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn give_zeros(&mut self, ranges: &[PageRange], newer: &PageSet) -> Result<(), RepoError> {
         let count = self.page_count;
         for page in ranges.iter().flat_map(|range| range.pages()) {
@@ -142,7 +194,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn give_run(&mut self, run: &mantis_page::PageRun, newer: &PageSet) -> Result<(), RepoError> {
+    fn give_run(&mut self, run: &PageRun, newer: &PageSet) -> Result<(), RepoError> {
         let size = run.page_size();
         let pages = run.range().pages().zip(0..);
         for (page, at) in pages.filter(|(page, _)| page.get() <= self.page_count) {

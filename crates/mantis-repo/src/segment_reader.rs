@@ -200,6 +200,16 @@ impl OpenSegment {
         Ok(())
     }
 
+    /// The frame that a page is in.
+    pub(crate) fn frame_of(&self, page: u64) -> Option<usize> {
+        self.frames().iter().position(|frame| {
+            frame
+                .ranges
+                .iter()
+                .any(|range| (range.first().get()..=range.last().get()).contains(&page))
+        })
+    }
+
     /// The pages of one frame.
     pub(crate) fn pages_of_frame(&self, number: usize) -> Vec<PageNo> {
         let frames = self.frames();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mantis_page::{PageRun, PageSize};
+use mantis_page::PageSize;
 use mantis_stream::OrderedPipeline;
 
 use crate::digest::{Digest, Tally};
@@ -12,7 +12,7 @@ use crate::segment_builder::SegmentBuilder;
 use crate::uploads::Uploads;
 use crate::{RepoError, SegmentRef, Session, WriteOptions};
 
-type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
+type Encoded = Result<(Arc<Envelope>, EncodedChunk), RepoError>;
 
 /// Writes the segments of one session. Pages ascend.
 #[derive(Debug)]
@@ -86,18 +86,6 @@ impl SegmentStream {
         }
     }
 
-    /// Stores every page of a run.
-    pub(crate) async fn push_run(
-        &mut self,
-        session: &mut Session,
-        run: PageRun,
-    ) -> Result<(), RepoError> {
-        let envelope = self.segment_for(session, run.bytes().len() as u64)?;
-        let encoder = self.encoder.clone();
-        self.encode(move || encoder.encode_all(&run, &envelope).map(|chunks| (envelope, chunks)))
-            .await
-    }
-
     /// Stores the pages of a digest, put together with those before and behind it to full frames.
     pub(crate) async fn push_digest(
         &mut self,
@@ -120,22 +108,20 @@ impl SegmentStream {
         }
         let envelope = self.segment_for(session, digest.bytes.len() as u64)?;
         let encoder = self.encoder.clone();
-        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, vec![chunk]));
+        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, chunk));
         self.encode(work).await
     }
 
     async fn take(&mut self, encoded: Encoded) -> Result<(), RepoError> {
-        let (envelope, chunks) = encoded?;
+        let (envelope, chunk) = encoded?;
         if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.envelope, &envelope)) {
             self.upload().await?;
         }
         let builder =
             self.builder.get_or_insert_with(|| SegmentBuilder::new(envelope, self.page_size));
-        for chunk in chunks {
-            self.gained.add(&chunk.gained);
-            self.lost.add(&chunk.lost);
-            builder.push(chunk);
-        }
+        self.gained.add(&chunk.gained);
+        self.lost.add(&chunk.lost);
+        builder.push(chunk);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{self, Envelope, Kind};
-use crate::manifest::{Layer, LayerList, seal_list};
+use crate::manifest::{Borrow, Layer, LayerList, seal_list};
 use crate::{
     Manifest, ObjectHash, Place, RepoError, Repository, SegmentRef, SessionId, UnixMillis,
 };
@@ -27,6 +27,8 @@ const MAX_SMALL_LEN: u64 = 16 << 10;
 
 /// Segments listed in a manifest itself.
 const INLINE_SEGMENTS: usize = 4;
+/// Runs of borrowed pages listed in a manifest itself.
+const INLINE_BORROWS: usize = 16;
 
 /// What `sess/<s>` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -160,14 +162,16 @@ impl Session {
     pub(crate) async fn store_layer(
         &mut self,
         segments: Vec<SegmentRef>,
+        borrows: Vec<Borrow>,
     ) -> Result<Layer, RepoError> {
-        if segments.len() <= INLINE_SEGMENTS {
-            return Ok(Layer { list: None, segments });
+        let layer = Layer { list: None, segments, borrows };
+        if layer.segments.len() <= INLINE_SEGMENTS && layer.borrows.len() <= INLINE_BORROWS {
+            return Ok(layer);
         }
-        let sealed = seal_list(&segments, &self.envelope(Kind::Layer)?)?.to_bytes();
+        let sealed = seal_list(&layer, &self.envelope(Kind::Layer)?)?.to_bytes();
         let list = LayerList { session: self.id, hash: ObjectHash::of([&sealed[..]]) };
         self.put(Place::Layer(list.session, list.hash), sealed.into()).await?;
-        Ok(Layer { list: Some(list), segments })
+        Ok(Layer { list: Some(list), ..layer })
     }
 
     /// Stores a manifest and reads it back; its hash.

@@ -10,6 +10,7 @@ use mantis_page::PageRange;
 use mantis_sink::Sink;
 use tokio::task::JoinHandle;
 
+use crate::borrow_cursor::BorrowCursor;
 use crate::digest::Held;
 use crate::segment_index::SegmentIndex;
 use crate::segment_reader::SegmentReader;
@@ -103,10 +104,16 @@ impl LayerCursor {
     }
 }
 
+/// One layer of either kind.
+enum Cursor {
+    Own(LayerCursor),
+    Borrowed(BorrowCursor),
+}
+
 /// A walk over what one backup holds.
 pub(crate) struct StackCursor {
     sink: Arc<dyn Sink>,
-    layers: Vec<LayerCursor>,
+    layers: Vec<Cursor>,
     page_count: u64,
     ahead: usize,
 }
@@ -126,14 +133,18 @@ impl StackCursor {
     ) -> Result<Self, RepoError> {
         let mut layers = Vec::with_capacity(manifest.layers.len());
         for layer in &manifest.layers {
+            if !layer.borrows.is_empty() {
+                layers.push(Cursor::Borrowed(BorrowCursor::new(repo, layer)?));
+                continue;
+            }
             let segments = layer.segments.iter();
             let waiting = segments.map(|reference| SegmentReader::new(repo.vault(), reference));
-            layers.push(LayerCursor {
+            layers.push(Cursor::Own(LayerCursor {
                 waiting: waiting.collect::<Result<_, _>>()?,
                 loading: VecDeque::new(),
                 entries: Vec::new(),
                 at: 0,
-            });
+            }));
         }
         let page_count = manifest.info.meta.page_count;
         let ahead = if sparse { 0 } else { READ_AHEAD };
@@ -149,7 +160,12 @@ impl StackCursor {
         let mut held = vec![None; range.len() as usize];
         // Of two copies of a page the newer one counts.
         for layer in &mut self.layers {
-            layer.collect((&self.sink, self.ahead), range, &mut held).await?;
+            match layer {
+                Cursor::Own(layer) => {
+                    layer.collect((&self.sink, self.ahead), range, &mut held).await?;
+                }
+                Cursor::Borrowed(layer) => layer.collect(&*self.sink, range, &mut held).await?,
+            }
         }
         let kept = (self.page_count + 1).saturating_sub(range.first().get());
         held.iter_mut()

@@ -105,8 +105,13 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
         }
     };
     let meta = describe(&job, &snapshot);
-    let (parent, changed) = match changed_since(parent, &snapshot) {
-        Ok(since) => since,
+    let since = changed_since(parent, &snapshot);
+    let others = match &since {
+        Ok((None, _)) if !job.full => session.others(&job.name).await.map_err(Error::from),
+        _ => Ok(Vec::new()),
+    };
+    let ((parent, changed), others) = match since.and_then(|since| Ok((since, others?))) {
+        Ok(known) => known,
         Err(error) => {
             session.abandon().await;
             return Err(error);
@@ -120,6 +125,12 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
             return Err(error.into());
         }
     };
+    // A first backup may have pages in common with other sources; `--full` is to rely on nothing.
+    for other in others {
+        if let Err(error) = writer.learn(&other).await {
+            tracing::info!(%error, "a backup of another source is not compared with");
+        }
+    }
     let snapshot = Arc::new(snapshot);
     let written = write(&snapshot, changed, &mut writer, &job).await;
     // The pages are right only if the snapshot says so at its end: before anything is committed. It ends

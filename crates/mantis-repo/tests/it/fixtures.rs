@@ -85,7 +85,7 @@ fn every_kind_restores_verifies_and_is_built_on() {
         });
         kinds += 1;
     }
-    assert!(kinds >= 7, "{kinds} kinds");
+    assert!(kinds >= 8, "{kinds} kinds");
 }
 
 /// An exported backup is a repository in one file.
@@ -130,6 +130,7 @@ fn make_the_fixtures() {
         ("incremental", Compression::Zstd(3)),
         ("encrypted", Compression::Zstd(3)),
         ("listed", Compression::Zstd(3)),
+        ("borrowed", Compression::Zstd(3)),
     ];
     for (name, compression) in kinds {
         let kind = folder().join(name);
@@ -146,6 +147,14 @@ fn make_the_fixtures() {
             let mut bytes = content(1, 50);
             if name == "listed" {
                 bytes.resize(90 << 20, 0);
+            }
+            if name == "borrowed" {
+                // Runs of pages that are there before, and single ones in any order.
+                let once = bytes.clone();
+                bytes.extend_from_slice(&once);
+                for page in (0..40).rev() {
+                    bytes.extend_from_slice(&once[page * 512..(page + 1) * 512]);
+                }
             }
             backup(&repo, 2, meta("a", 1000, &bytes), &bytes, plain(compression)).await.unwrap();
             if matches!(name, "incremental" | "encrypted") {

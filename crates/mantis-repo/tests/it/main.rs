@@ -9,6 +9,7 @@
 
 mod collector;
 mod compaction;
+mod dedup;
 #[cfg(feature = "encryption")]
 mod encryption;
 mod fixtures;

@@ -1,0 +1,165 @@
+//! Pages that are stored already, under another number or in another backup: found by their hashes, and borrowed
+//! instead of stored again.
+//!
+//! What is known is bounded: past its capacity no further page is noted, and past its number of runs none is
+//! borrowed. Nothing is lost by that but some space.
+
+use std::collections::HashMap;
+
+use bytes::BytesMut;
+use mantis_page::{PageRange, PageSize};
+
+use crate::digest::{Digest, extend};
+use crate::segment_index::SegmentIndex;
+use crate::{Borrow, Layer, PageHash, RepoError, SegmentRef};
+
+/// The most runs of borrowed pages of a backup.
+pub(crate) const MAX_RUNS: usize = 1 << 16;
+
+/// Where a page is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// In a segment of this backup's own.
+    Own(u64),
+    /// In a segment that was there before.
+    Before(u32, u64),
+}
+
+impl Stored {
+    /// Where the next page is, if it is stored next to this one.
+    fn next(self, by: u64) -> Self {
+        match self {
+            Self::Own(page) => Self::Own(page + by),
+            Self::Before(segment, page) => Self::Before(segment, page + by),
+        }
+    }
+}
+
+/// Adjacent pages that are stored already, in adjacent places.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: u64,
+    pages: u64,
+    from: Stored,
+}
+
+/// Knows pages by their hashes.
+#[derive(Debug, Default)]
+pub(crate) struct Twins {
+    capacity: usize,
+    known: HashMap<PageHash, Stored>,
+    before: Vec<SegmentRef>,
+    runs: Vec<Run>,
+}
+
+impl Twins {
+    /// Notes at most so many pages; none for 0.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    /// Whether there is room for pages of other backups: half of it is kept for this one's own.
+    pub(crate) fn has_room(&self) -> bool {
+        self.known.len() < self.capacity / 2
+    }
+
+    /// Notes the pages of a segment that is there already.
+    pub(crate) fn learn(&mut self, segment: &SegmentRef, index: &SegmentIndex) {
+        let number = self.before.len() as u32;
+        for (page, hash) in index.data_pages() {
+            if !self.has_room() {
+                break;
+            }
+            self.known.entry(hash).or_insert(Stored::Before(number, page.get()));
+        }
+        self.before.push(segment.clone());
+    }
+
+    /// Takes out of a digest what is stored already, and notes the rest.
+    pub(crate) fn sift(&mut self, digest: Digest, size: PageSize) -> Digest {
+        if self.capacity == 0 {
+            return digest;
+        }
+        let pages = digest.data.iter().flat_map(|range| range.pages()).zip(&digest.hashes);
+        let mut borrowed = Vec::new();
+        for ((page, hash), at) in pages.zip(0usize..) {
+            match self.known.get(hash).copied() {
+                Some(from) if self.borrow(page.get(), from) => borrowed.push(at),
+                Some(_) => {}
+                None if self.known.len() < self.capacity => {
+                    self.known.insert(*hash, Stored::Own(page.get()));
+                }
+                None => {}
+            }
+        }
+        if borrowed.is_empty() { digest } else { without(digest, &borrowed, size) }
+    }
+
+    fn borrow(&mut self, page: u64, from: Stored) -> bool {
+        if let Some(last) = self.runs.last_mut()
+            && last.first + last.pages == page
+            && last.from.next(last.pages) == from
+        {
+            last.pages += 1;
+            return true;
+        }
+        if self.runs.len() >= MAX_RUNS {
+            return false;
+        }
+        self.runs.push(Run { first: page, pages: 1, from });
+        true
+    }
+
+    /// The layer of what was borrowed, as segments and runs; none where nothing was. `own` are this backup's own
+    /// segments, ascending.
+    pub(crate) fn layer(&self, own: &[SegmentRef]) -> Result<Option<Layer>, RepoError> {
+        let lost = || RepoError::WrongPages { what: "a page was borrowed from nowhere".into() };
+        let mut layer = Layer { list: None, segments: Vec::new(), borrows: Vec::new() };
+        let mut numbers: HashMap<crate::ObjectHash, u32> = HashMap::new();
+        for run in &self.runs {
+            let (mut first, mut left, mut from) = (run.first, run.pages, run.from);
+            while left > 0 {
+                // A run may go over the border of two of our own segments.
+                let (segment, page, pages) = match from {
+                    Stored::Before(number, page) => {
+                        (self.before.get(number as usize).ok_or_else(lost)?, page, left)
+                    }
+                    Stored::Own(page) => {
+                        let at = own.partition_point(|segment| segment.last < page);
+                        let segment = own.get(at).filter(|segment| segment.first <= page);
+                        let segment = segment.ok_or_else(lost)?;
+                        (segment, page, left.min(segment.last + 1 - page))
+                    }
+                };
+                let next = numbers.len() as u32;
+                let number = *numbers.entry(segment.hash).or_insert_with(|| {
+                    layer.segments.push(segment.clone());
+                    next
+                });
+                layer.borrows.push(Borrow { first, pages, segment: number, from: page });
+                (first, left, from) = (first + pages, left - pages, from.next(pages));
+            }
+        }
+        Ok((!layer.borrows.is_empty()).then_some(layer))
+    }
+}
+
+/// A digest without some of its pages, given by their places, ascending.
+fn without(digest: Digest, places: &[usize], size: PageSize) -> Digest {
+    let mut bytes = BytesMut::with_capacity(digest.bytes.len());
+    let (mut data, mut hashes) = (Vec::new(), Vec::new());
+    let mut places = places.iter().copied().peekable();
+    let pages = digest.data.iter().flat_map(|range| range.pages()).zip(&digest.hashes);
+    let contents = digest.bytes.chunks_exact(size.bytes());
+    for (((page, hash), content), at) in pages.zip(contents).zip(0usize..) {
+        if places.next_if_eq(&at).is_some() {
+            continue;
+        }
+        if let Some(range) = PageRange::new(page, 1) {
+            extend(&mut data, range);
+            hashes.push(*hash);
+            bytes.extend_from_slice(content);
+        }
+    }
+    Digest { data, hashes, bytes: bytes.freeze(), ..digest }
+}
