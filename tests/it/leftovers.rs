@@ -100,3 +100,25 @@ fn a_full_disk_fails_clearly_and_leaves_nothing() {
     assert_eq!(read("before"), read("after"));
     assert!(read("errors").contains("help: free some space"), "{}", read("errors"));
 }
+
+#[test]
+fn a_killed_backup_is_gone_on_with() {
+    let world = World::new();
+    big_bank(&world.path("bank.db"));
+    let slow = ["backup", "bank.db", "--limit-rate", "30MB/s", "--compression", "none"];
+    let mut child =
+        world.command(&slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    mantis_tests::wait_until("the first segment", || {
+        world.repository_files().iter().any(|file| file.to_string_lossy().contains("/seg/"))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let backup = world.ok(&["backup", "bank.db", "--compression", "none"]);
+    let (stored, whole) = (backup["bytes_stored"].as_u64(), backup["bytes"].as_u64());
+    assert!(stored.unwrap() < whole.unwrap() * 3 / 4, "{backup}");
+    world.ok(&["restore", "latest", "--to", "r.db", "--check"]);
+    prove_bank(&world.path("r.db"));
+    world.ok(&["prune", "--grace", "0s"]);
+    world.ok(&["verify"]);
+    world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+}

@@ -78,5 +78,15 @@ fn the_demo_proves_itself() {
     let figures = world.ok(&["demo", "--seconds", "3"]);
     assert!(figures["backups"].as_u64().unwrap() > 0);
     assert_eq!(figures["backups"], figures["consistent"]);
+    let kinds: Vec<&str> = figures["restores"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert!(
+        kinds[0] == "full" && kinds[1..].iter().all(|kind| *kind == "incremental"),
+        "{kinds:?}"
+    );
     assert!(figures["writer"]["alone"]["transactions"].as_u64().unwrap() > 0);
 }

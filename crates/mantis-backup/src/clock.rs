@@ -13,12 +13,27 @@ pub fn now() -> UnixMillis {
     UnixMillis(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
 }
 
-/// Who works here, for people who wonder: process and host.
+/// Where process numbers mean what they mean here: the host, this start of it, and the name space of processes.
+fn home() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let (host, boot) =
+        (read("/proc/sys/kernel/hostname")?, read("/proc/sys/kernel/random/boot_id")?);
+    Some(format!("{host} {boot} {}", space.display()))
+}
+
+/// Who works here: the process, and where it is.
 #[must_use]
 pub fn owner() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.map_or_else(|_| "host".into(), |name| name.trim().to_owned());
-    format!("{}@{host}", std::process::id())
+    format!("{}@{}", std::process::id(), home().unwrap_or_else(|| "unknown".into()))
+}
+
+/// Whether an owner's process is gone for sure: it was of this very place, and is not there.
+pub(crate) fn is_dead(owner: &str) -> bool {
+    let Some((process, place)) = owner.split_once('@') else { return false };
+    home().as_deref() == Some(place)
+        && process.parse::<u32>().is_ok()
+        && !std::path::Path::new("/proc").join(process).exists()
 }
 
 /// Fresh random bytes.
@@ -33,4 +48,20 @@ pub fn entropy() -> Result<[u8; 32], Error> {
         help: None,
     })?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_place_that_is_not_there_is_dead() {
+        let ours = owner();
+        assert!(!is_dead(&ours), "we are here");
+        let (_, place) = ours.split_once('@').unwrap();
+        assert!(is_dead(&format!("4194999@{place}")), "past the largest number of a process");
+        for other in ["4194999@elsewhere", "4194999", "x@", &format!("../x@{place}")] {
+            assert!(!is_dead(other), "{other}");
+        }
+    }
 }

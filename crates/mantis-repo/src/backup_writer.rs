@@ -1,7 +1,9 @@
 //! Page runs in, a committed backup out.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use mantis_page::{PageNo, PageRange, PageRun, PageSize};
 use mantis_stream::{
     CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter,
@@ -16,8 +18,8 @@ use crate::segment_stream::{SegmentStream, jobs};
 use crate::stack_cursor::StackCursor;
 use crate::twins::Twins;
 use crate::{
-    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Manifest, ObjectHash, Parent, RepoError,
-    SegmentRef, Session,
+    BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Leftovers, Manifest, ObjectHash, Parent,
+    RepoError, SegmentRef, Session,
 };
 
 /// How a backup is written.
@@ -132,7 +134,7 @@ impl BackupWriter {
             base,
             // One more than there are workers, so that none waits while a result is taken.
             digests: OrderedPipeline::new(jobs(&options) + 1, options.cancel.clone()),
-            twins: Twins::new(options.known_pages),
+            twins: Twins::new(options.known_pages, meta.page_count),
             segments: None,
             next_page: 1,
             bytes_read: 0,
@@ -158,6 +160,31 @@ impl BackupWriter {
             let repo = &self.session.repo;
             let index = SegmentReader::new(repo.vault(), segment)?.index(repo.sink()).await?;
             self.twins.learn(segment, &index);
+        }
+        Ok(())
+    }
+
+    /// Notes what interrupted backups left, so that it is not sent again: a million pages at most. Segments that
+    /// are damaged are passed over.
+    ///
+    /// # Errors
+    /// What the store reports; what was read before is noted.
+    pub async fn resume(&mut self, leftovers: &Leftovers) -> Result<(), RepoError> {
+        let repo = self.session.repo.clone();
+        let mut segments = pin!(repo.described(leftovers));
+        while self.twins.has_room_for_leftovers()
+            && let Some(read) = segments.next().await
+        {
+            match read {
+                Ok((segment, index)) if index.page_size == self.page_size => {
+                    self.twins.learn_leftover(&segment, &index);
+                }
+                Ok(_) => {}
+                Err(error) if error.is_damage() => {
+                    tracing::info!(%error, "a segment of an interrupted backup is not taken over");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -1,10 +1,14 @@
 //! The backup repository, format version 1: segments of frames, manifests, the catalogue; backing up,
 //! verifying and restoring. The bytes are described in the project's `docs/format.md`.
 //!
-//! - [`Repository`]: make one, open one, find backups.
-//! - [`Session`] and [`BackupWriter`]: page runs in, a committed backup out.
+//! - [`Repository`]: make one, open one, find backups; with a [`Password`], encrypted ones.
+//! - [`Session`] and [`BackupWriter`]: page runs in, a committed backup out; with a [`Parent`], what changed.
 //! - [`Repository::restore`]: the pages of a backup, each proved, in any order and in parallel.
-//! - [`Repository::verify`]: reads back and proves every byte.
+//! - [`Repository::verify`]: reads back and proves every byte; [`Repository::repair`] and
+//!   [`Repository::salvage`] for what it finds.
+//! - [`Repository::forget`], [`Repository::prune`], [`Repository::compact`]: what goes, beside everything else
+//!   that runs (`docs/protocol.md`).
+//! - [`Repository::export`] and [`ArchiveSink`]: one backup as one file.
 //!
 //! Nothing here knows an engine, a clock or a source of randomness: times and seeds are passed in.
 
@@ -36,8 +40,10 @@ mod keyring;
 mod keys;
 mod layer_pages;
 mod layout;
+mod leftovers;
 mod manifest;
 mod matching;
+mod merge_layers;
 #[cfg(not(feature = "encryption"))]
 mod no_unlock;
 mod page_hash;
@@ -46,6 +52,7 @@ mod parent;
 mod password;
 mod references;
 mod repair;
+mod repair_copies;
 mod repository;
 mod restore;
 mod salvage;
@@ -76,6 +83,7 @@ pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, 
 pub use keys::PasswordCost;
 pub use keys::{KeyInfo, NewKey};
 pub use layout::Place;
+pub use leftovers::Leftovers;
 pub use manifest::{
     BackupInfo, BackupKind, BackupMeta, Borrow, Layer, LayerList, Manifest, SegmentRef,
 };

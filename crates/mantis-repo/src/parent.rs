@@ -12,7 +12,7 @@ use crate::{BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, Sess
 /// that a restore never has to look into more.
 pub(crate) const MAX_STACK: usize = 64;
 /// Calls to the store under way at once.
-const CALLS: usize = 16;
+pub(crate) const CALLS: usize = 16;
 
 /// A committed backup, whole, that the next one may be built on.
 #[derive(Debug, Clone)]

@@ -12,7 +12,11 @@ use crate::segment_builder::SegmentBuilder;
 use crate::uploads::Uploads;
 use crate::{RepoError, SegmentRef, Session, WriteOptions};
 
-type Encoded = Result<(Arc<Envelope>, EncodedChunk), RepoError>;
+/// Bytes of pages that are encoded as one piece of work: several frames, so that a worker does not wait for the
+/// next piece more often than need be. Measured with zstd 1: one frame at a time takes 6% longer.
+const BATCH_LEN: usize = 1 << 20;
+
+type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
 
 /// Writes the segments of one session. Pages ascend.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct SegmentStream {
     pipeline: OrderedPipeline<Encoded>,
     /// Pages that do not fill a frame yet.
     gathered: Digest,
+    /// Full frames that are not enough for a piece of work yet, and their bytes.
+    batch: (Vec<Digest>, usize),
     /// The segment that pages are given to, and the bytes given to it.
     filling: Option<(Arc<Envelope>, u64)>,
     builder: Option<SegmentBuilder>,
@@ -47,11 +53,12 @@ impl SegmentStream {
                 compression: options.compression,
                 verify: options.verify,
             },
-            // One more than there are workers, so that none waits while a result is taken.
-            pipeline: OrderedPipeline::new(jobs(options) + 1, options.cancel.clone()),
+            // More than there are workers, so that none waits while results are taken and segments sent.
+            pipeline: OrderedPipeline::new(2 * jobs(options) + 1, options.cancel.clone()),
             uploads: Uploads::new(session, Arc::clone(&options.progress)),
             options: options.clone(),
             gathered: Digest::default(),
+            batch: (Vec::new(), 0),
             filling: None,
             builder: None,
             segments: Vec::new(),
@@ -106,22 +113,38 @@ impl SegmentStream {
             self.lost.add(&digest.lost);
             return Ok(());
         }
-        let envelope = self.segment_for(session, digest.bytes.len() as u64)?;
+        self.batch.1 += digest.bytes.len();
+        self.batch.0.push(digest);
+        let enough = BATCH_LEN.min(self.options.segment_len.try_into().unwrap_or(BATCH_LEN));
+        if self.batch.1 >= enough { self.push_batch(session).await } else { Ok(()) }
+    }
+
+    async fn push_batch(&mut self, session: &mut Session) -> Result<(), RepoError> {
+        let (digests, len) = std::mem::take(&mut self.batch);
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let envelope = self.segment_for(session, len as u64)?;
         let encoder = self.encoder.clone();
-        let work = move || encoder.encode(digest, &envelope).map(|chunk| (envelope, chunk));
+        let work = move || {
+            let chunks = digests.into_iter().map(|digest| encoder.encode(digest, &envelope));
+            chunks.collect::<Result<_, _>>().map(|chunks| (envelope, chunks))
+        };
         self.encode(work).await
     }
 
     async fn take(&mut self, encoded: Encoded) -> Result<(), RepoError> {
-        let (envelope, chunk) = encoded?;
+        let (envelope, chunks) = encoded?;
         if self.builder.as_ref().is_some_and(|builder| !Arc::ptr_eq(&builder.envelope, &envelope)) {
             self.upload().await?;
         }
         let builder =
             self.builder.get_or_insert_with(|| SegmentBuilder::new(envelope, self.page_size));
-        self.gained.add(&chunk.gained);
-        self.lost.add(&chunk.lost);
-        builder.push(chunk);
+        for chunk in chunks {
+            self.gained.add(&chunk.gained);
+            self.lost.add(&chunk.lost);
+            builder.push(chunk);
+        }
         Ok(())
     }
 
@@ -136,6 +159,7 @@ impl SegmentStream {
     pub(crate) async fn cut(&mut self, session: &mut Session) -> Result<(), RepoError> {
         let rest = std::mem::take(&mut self.gathered);
         self.push_frame(session, rest).await?;
+        self.push_batch(session).await?;
         self.filling = None;
         Ok(())
     }
@@ -147,6 +171,7 @@ impl SegmentStream {
     ) -> Result<Vec<SegmentRef>, RepoError> {
         let rest = std::mem::take(&mut self.gathered);
         self.push_frame(session, rest).await?;
+        self.push_batch(session).await?;
         while let Some(encoded) = self.pipeline.next().await? {
             self.take(encoded).await?;
         }

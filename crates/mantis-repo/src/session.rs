@@ -9,6 +9,8 @@
 //!    committed, which is no backup.
 //! 4. `out/<s>`, created if absent: **the commit**. Before it there is no backup, after it there is.
 //! 5. `sess/<s>` is deleted, as a courtesy; the outcome alone counts.
+//!
+//! A session that is given up creates its outcome too, before it removes anything that it wrote.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -226,7 +228,15 @@ impl Session {
 
     /// Gives the session up before its commit and removes what it wrote, as far as that can be done;
     /// the rest is a collector's.
-    pub async fn abandon(self) {
+    ///
+    /// Whoever creates the outcome decides what becomes of the segments. Where another session or a collector gave
+    /// this one up first, they are left: the other session may have taken them over. A crash after the outcome is
+    /// created leaves a session that has ended, whose objects a collector frees.
+    pub async fn abandon(mut self) {
+        if !self.end_without_backup().await {
+            self.forget_intent().await;
+            return;
+        }
         let sink = self.repo.sink();
         for folder in [Place::MANIFESTS, Place::LAYERS, Place::SEGMENTS] {
             let folder = format!("{folder}/{}", self.id);
@@ -243,6 +253,26 @@ impl Session {
             }
         }
         self.forget_intent().await;
+        // Nothing of the session is left that it could say anything about.
+        if let Ok(key) = Place::Outcome(self.id).key()
+            && let Err(error) = self.repo.sink().delete(&key).await
+        {
+            tracing::debug!(%key, %error, "an outcome stays behind");
+        }
+    }
+
+    /// Creates the outcome of a session that has no backup; whether it was this one that created it.
+    async fn end_without_backup(&mut self) -> bool {
+        let done = outcome_json(&SessionOutcome::Done);
+        let sealed = done.and_then(|done| self.seal(Kind::Outcome, done));
+        let (Ok(sealed), Ok(key)) = (sealed, Place::Outcome(self.id).key()) else { return false };
+        match self.repo.sink().put_new(&key, sealed).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%key, %error, "what the session wrote is left to a collector");
+                false
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! borrowed. Nothing is lost by that but some space.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::BytesMut;
 use mantis_page::{PageRange, PageSize};
@@ -15,6 +16,9 @@ use crate::{Borrow, Layer, PageHash, RepoError, SegmentRef};
 
 /// The most runs of borrowed pages of a backup.
 pub(crate) const MAX_RUNS: usize = 1 << 16;
+
+/// The most pages of interrupted backups that are noted: 40 MiB of memory.
+const MAX_LEFTOVER: usize = 1 << 20;
 
 /// Where a page is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +47,40 @@ struct Run {
     from: Stored,
 }
 
+/// A page's hash is as good as random, and keyed: eight bytes of it are all the hash that a table needs.
+#[derive(Debug, Clone, Copy, Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        for (place, byte) in bytes.iter().take(8).enumerate() {
+            self.0 ^= u64::from(*byte) << (8 * place);
+        }
+    }
+
+    // The length of the array, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Knows pages by their hashes.
 #[derive(Debug, Default)]
 pub(crate) struct Twins {
     capacity: usize,
-    known: HashMap<PageHash, Stored>,
+    known: HashMap<PageHash, Stored, BuildHasherDefault<FirstBytes>>,
     before: Vec<SegmentRef>,
     runs: Vec<Run>,
 }
 
 impl Twins {
-    /// Notes at most so many pages; none for 0.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, ..Self::default() }
+    /// Notes at most so many pages, none for 0; `pages` are to come.
+    pub(crate) fn new(capacity: usize, pages: u64) -> Self {
+        let mut twins = Self { capacity, ..Self::default() };
+        twins.known.reserve(capacity.min(usize::try_from(pages).unwrap_or(capacity)));
+        twins
     }
 
     /// Whether there is room for pages of other backups: half of it is kept for this one's own.
@@ -65,9 +90,23 @@ impl Twins {
 
     /// Notes the pages of a segment that is there already.
     pub(crate) fn learn(&mut self, segment: &SegmentRef, index: &SegmentIndex) {
+        self.note(segment, index, self.capacity / 2);
+    }
+
+    /// Whether there is room for pages of interrupted backups.
+    pub(crate) fn has_room_for_leftovers(&self) -> bool {
+        self.capacity > 0 && self.known.len() < MAX_LEFTOVER
+    }
+
+    /// Notes the pages of a segment that an interrupted backup left: nearly all of them are going to come again.
+    pub(crate) fn learn_leftover(&mut self, segment: &SegmentRef, index: &SegmentIndex) {
+        self.note(segment, index, MAX_LEFTOVER);
+    }
+
+    fn note(&mut self, segment: &SegmentRef, index: &SegmentIndex, room: usize) {
         let number = self.before.len() as u32;
         for (page, hash) in index.data_pages() {
-            if !self.has_room() {
+            if self.known.len() >= room {
                 break;
             }
             self.known.entry(hash).or_insert(Stored::Before(number, page.get()));

@@ -98,6 +98,10 @@ enum Writer {
     Ready {
         needs: Set,
     },
+    /// Gives up, and created its outcome: its own segment is the next to go, then its outcome.
+    GivesUp {
+        removed: bool,
+    },
     Succeeded,
     Failed,
 }
@@ -174,12 +178,16 @@ enum Change {
     CollectorDropsItsListBeforeReadingAgain,
     CollectorTakesSegmentsOfSessionsUnderWay,
     FencesAreRemoved,
+    RemovesWithoutOutcome,
+    TakesOverWithoutFencing,
 }
 
 struct Protocol {
     change: Change,
     /// The second writer brings a forgotten backup back.
     undo: bool,
+    /// The second writer takes over what the first one wrote, believing it dead.
+    resume: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,7 +240,18 @@ impl Protocol {
                 Writer::Knows { avoid: Some(store.all_condemned()), choice }
             }
             Writer::Knows { avoid: Some(avoid), choice: known } => {
-                if self.is(Change::WriterTakesAnySegmentItFinds) && !undo {
+                if self.resume && who == 1 {
+                    // Takes over the other writer's segment: fences it first, and only then looks for it.
+                    if choice != 0 {
+                        return false;
+                    }
+                    let fenced = has(store.announced, 1) && store.outcomes[1].is_none();
+                    if fenced && !self.is(Change::TakesOverWithoutFencing) {
+                        store.outcomes[1] = Some(Outcome::Fenced);
+                    }
+                    let needs = if fenced { bit(1) & !avoid } else { 0 };
+                    Writer::Chose { needs }
+                } else if self.is(Change::WriterTakesAnySegmentItFinds) && !undo {
                     Writer::Chose { needs: store.segments & !avoid }
                 } else if choice < SESSIONS && has(known, choice) {
                     let needs = store.needs(bit(choice));
@@ -259,6 +278,24 @@ impl Protocol {
                     Writer::Ready { needs: needs | bit(me) }
                 }
             }
+            // Gives up instead: only who creates the outcome removes anything.
+            Writer::Ready { .. } if choice == 1 => {
+                store.announced &= !bit(me);
+                if store.outcomes[me].is_none() || self.is(Change::RemovesWithoutOutcome) {
+                    store.outcomes[me] = Some(Outcome::Fenced);
+                    Writer::GivesUp { removed: false }
+                } else {
+                    Writer::Failed
+                }
+            }
+            Writer::GivesUp { removed: false } => {
+                store.segments &= !bit(me);
+                Writer::GivesUp { removed: true }
+            }
+            Writer::GivesUp { removed: true } => {
+                store.outcomes[me] = None;
+                Writer::Failed
+            }
             Writer::Ready { needs } => {
                 let free = store.outcomes[me].is_none() || self.is(Change::CommitOverwrites);
                 if free {
@@ -269,7 +306,12 @@ impl Protocol {
             }
             Writer::Succeeded | Writer::Failed => return false,
         };
-        if choice != 0 && !matches!(state.writers[who], Writer::Knows { avoid: Some(_), .. }) {
+        let chooses = match state.writers[who] {
+            Writer::Knows { avoid: Some(_), .. } => true,
+            Writer::Ready { .. } => choice <= 1,
+            _ => false,
+        };
+        if choice != 0 && !chooses {
             return false;
         }
         state.writers[who] = next;
@@ -497,18 +539,27 @@ impl Model for Protocol {
     }
 }
 
-fn lost(change: Change, undo: bool) -> bool {
-    let checker = Protocol { change, undo }.checker().spawn_bfs().join();
+fn lost(change: Change, undo: bool, resume: bool) -> bool {
+    let checker = Protocol { change, undo, resume }.checker().spawn_bfs().join();
     checker.discovery("a backup has all its segments").is_some()
         || checker.discovery("a success that was told is a backup").is_some()
 }
 
 #[test]
 fn nothing_is_lost_in_any_interleaving() {
-    for undo in [false, true] {
-        let checker = Protocol { change: Change::None, undo }.checker().spawn_bfs().join();
-        eprintln!("undo {undo}: {} states", checker.unique_state_count());
-        checker.assert_properties();
+    for (undo, resume) in [(false, false), (true, false), (false, true)] {
+        let checker = Protocol { change: Change::None, undo, resume }.checker().spawn_bfs().join();
+        eprintln!("undo {undo}, resume {resume}: {} states", checker.unique_state_count());
+        checker.assert_no_discovery("a backup has all its segments");
+        checker.assert_no_discovery("a success that was told is a backup");
+        let seen =
+            ["what nobody needs is freed", "a sleeper is fenced", "what is condemned is spared"];
+        for sometimes in seen {
+            checker.assert_any_discovery(sometimes);
+        }
+        if !resume {
+            checker.assert_any_discovery("both writers succeed");
+        }
     }
 }
 
@@ -523,25 +574,32 @@ fn every_step_is_needed() {
         Change::ListsGoWithWhatWasSpared,
         Change::CollectorDropsItsListBeforeReadingAgain,
         Change::FencesAreRemoved,
+        Change::WriterTakesAnySegmentItFinds,
     ];
     for change in changes {
-        assert!(lost(change, false) || lost(change, true), "{change:?} harms nothing");
+        assert!(
+            lost(change, false, false) || lost(change, true, false),
+            "{change:?} harms nothing"
+        );
+    }
+}
+
+#[test]
+fn taking_over_needs_the_fence_and_giving_up_the_outcome() {
+    for change in [Change::TakesOverWithoutFencing, Change::RemovesWithoutOutcome] {
+        assert!(lost(change, false, true), "{change:?} harms nothing");
     }
 }
 
 /// Not everything matters. As a list stands until all on it is gone, a writer may read the lists before or after
-/// it reads which backups there are; and a segment that it finds, and that is on no list, it may use, whosever it
-/// was: that of an interrupted backup too. That a collector lists nothing of sessions under way only saves work.
+/// it reads which backups there are. That a collector lists nothing of sessions under way only saves work.
 #[test]
 fn some_changes_do_no_harm() {
-    let changes = [
-        Change::WriterReadsListsAfterTheBackups,
-        Change::WriterTakesAnySegmentItFinds,
-        Change::CollectorTakesSegmentsOfSessionsUnderWay,
-    ];
+    let changes =
+        [Change::WriterReadsListsAfterTheBackups, Change::CollectorTakesSegmentsOfSessionsUnderWay];
     for change in changes {
         for undo in [false, true] {
-            assert!(!lost(change, undo), "{change:?}");
+            assert!(!lost(change, undo, false), "{change:?}");
         }
     }
 }

@@ -132,4 +132,8 @@ impl Sink for FaultSink {
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
         self.through("delete", key.as_str(), self.inner.delete(key), |_, ()| ()).await
     }
+
+    async fn settle(&self, folder: &str) -> Result<(), SinkError> {
+        self.through("settle", folder, self.inner.settle(folder), |_, ()| ()).await
+    }
 }

@@ -1,4 +1,4 @@
-//! Object storage in six calls: put if absent, get, stat, list, delete, and what the store promises.
+//! Object storage in seven calls: put if absent, get, stat, list, delete, settle, and what the store promises.
 //!
 //! Objects are immutable: there is no overwrite, no rename and no append, because a backup needs none
 //! and many stores do them badly. Nothing here knows what the bytes mean.

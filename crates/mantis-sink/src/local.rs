@@ -202,6 +202,19 @@ impl LocalSink {
         }
     }
 
+    /// Syncs the folders from one up to the root. An object's bytes are synced before it has its name.
+    fn settle_folders(&self, folder: &str) -> io::Result<()> {
+        let folder = self.root.join(folder);
+        for folder in folder.ancestors().take_while(|above| above.starts_with(&*self.root)) {
+            match sync_folder(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && folder != &**self.root => {
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
     /// Runs blocking work of this store on a thread for it.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -255,6 +268,13 @@ impl Sink for LocalSink {
         let name = key.clone();
         let done = self.blocking(move |sink| sink.remove(&name)).await?;
         done.map_err(|error| SinkError::io("delete", key, self.root.display(), error))
+    }
+
+    async fn settle(&self, folder: &str) -> Result<(), SinkError> {
+        let name = folder.to_owned();
+        let done = self.blocking(move |sink| sink.settle_folders(&name)).await?;
+        let what = if folder.is_empty() { "all objects" } else { folder };
+        done.map_err(|error| SinkError::io("settle", what, self.root.display(), error))
     }
 }
 
@@ -311,6 +331,18 @@ mod tests {
             }
             assert!(sink.list("seg").await.unwrap().is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_settled_whether_there_or_not() {
+        let root = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(root.path());
+        sink.put_new(&key("a/b/c"), Payload::from(Bytes::from_static(b"x"))).await.unwrap();
+        for folder in ["a/b", "a", "", "not/there"] {
+            sink.settle(folder).await.unwrap();
+        }
+        let unmounted = LocalSink::new(root.path().join("unmounted"));
+        assert!(unmounted.settle("a").await.unwrap_err().is_not_found());
     }
 
     #[tokio::test]

@@ -25,6 +25,15 @@ impl MemorySink {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A store of its own with the same objects. (A clone shares them.)
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        copy.objects()
+            .extend(self.objects().iter().map(|(key, bytes)| (key.clone(), bytes.clone())));
+        copy
+    }
+
     /// Puts bytes in an object's place, whatever was there: for tests of damage.
     pub fn replace(&self, key: &ObjectKey, bytes: Bytes) {
         self.objects().insert(key.clone(), bytes);

@@ -81,4 +81,8 @@ impl Sink for RecordingSink {
         self.note(Call::Delete(key.clone()));
         self.inner.delete(key).await
     }
+
+    async fn settle(&self, folder: &str) -> Result<(), SinkError> {
+        self.inner.settle(folder).await
+    }
 }

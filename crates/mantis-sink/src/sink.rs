@@ -1,4 +1,4 @@
-//! The six calls.
+//! The seven calls.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -70,4 +70,15 @@ pub trait Sink: Send + Sync + Debug {
     /// # Errors
     /// What keeps the store from it.
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError>;
+
+    /// Makes the objects that a folder shows as durable as those whose `put_new` returned. A writer that was
+    /// killed may have left objects that are seen and that a power cut would still take; whoever is to rely on
+    /// them calls this first. A store that shows an object only once it is durable has nothing to do.
+    ///
+    /// # Errors
+    /// What keeps the store from it; the objects may not be relied on then.
+    async fn settle(&self, folder: &str) -> Result<(), SinkError> {
+        let _ = folder;
+        Ok(())
+    }
 }

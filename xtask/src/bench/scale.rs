@@ -21,6 +21,7 @@ pub(super) fn run(bench: &Bench, backups: u64) -> Done {
         maker.display(),
         backups / 10
     )))?;
+    output(&mut shell("sync"))?;
     println!("\n## A large repository\n\n{}, on local disk.\n", made.trim());
     println!("| work | s | peak MiB |\n| --- | --- | --- |");
     for command in

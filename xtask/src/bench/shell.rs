@@ -1,9 +1,18 @@
 //! What every benchmark does: a step in a shell, timed, with its peak memory.
 
 use std::process::Command;
-use std::time::Instant;
 
 use crate::command::{output, root};
+
+/// Runs a step; prints its seconds, and the peak memory of its largest process in KiB. The start of this program
+/// itself does not count.
+const MEASURE: &str = "
+import resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.run(['bash', '-ec', sys.argv[1]], stdout=subprocess.DEVNULL).returncode
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+";
 
 /// A step in a shell, in the workspace's root.
 pub(super) fn shell(script: &str) -> Command {
@@ -14,13 +23,12 @@ pub(super) fn shell(script: &str) -> Command {
 
 /// Runs a step; seconds and peak memory in MiB.
 pub(super) fn measure(script: &str) -> Result<(f64, u64), String> {
-    let timed = format!(
-        "python3 -c 'import resource,subprocess,sys; code=subprocess.run([\"bash\",\"-ec\",sys.argv[1]], stdout=subprocess.DEVNULL).returncode; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)' {script:?}",
-    );
-    let start = Instant::now();
-    let printed = output(&mut shell(&timed))?;
-    let seconds = start.elapsed().as_secs_f64();
-    let peak = printed.trim().parse::<u64>().map_err(|error| format!("{printed}: {error}"))?;
+    let printed =
+        output(Command::new("python3").args(["-c", MEASURE, script]).current_dir(root()))?;
+    let wrong = || format!("the measurement printed {printed:?}");
+    let (seconds, peak) = printed.trim().split_once(' ').ok_or_else(wrong)?;
+    let seconds = seconds.parse().map_err(|_| wrong())?;
+    let peak: u64 = peak.parse().map_err(|_| wrong())?;
     Ok((seconds, peak >> 10))
 }
 

@@ -42,6 +42,7 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Proof {
     pub(crate) id: String,
+    pub(crate) incremental: bool,
     pub(crate) bytes: u64,
     pub(crate) bytes_stored: u64,
     pub(crate) backup_time: Duration,
@@ -70,6 +71,7 @@ impl Figures {
         let proof = |proof: &Proof| {
             json!({
                 "id": proof.id,
+                "kind": if proof.incremental { "incremental" } else { "full" },
                 "bytes": proof.bytes,
                 "bytes_stored": proof.bytes_stored,
                 "backup_ms": proof.backup_time.as_millis() as u64,

@@ -171,6 +171,7 @@ fn judge(taken: &Taken, target: &Path, restore_time: Duration) -> Proof {
     };
     Proof {
         id: taken.info.id.short(),
+        incremental: taken.info.parent.is_some(),
         bytes: taken.info.meta.byte_len,
         bytes_stored: taken.info.bytes_stored,
         backup_time: taken.time,

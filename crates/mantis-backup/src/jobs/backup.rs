@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use mantis_page::{PageNo, PageRange, PageSet};
 use mantis_repo::{
-    BackupInfo, BackupMeta, BackupWriter, Parent, Purpose, Repository, Session, WriteOptions,
+    BackupInfo, BackupMeta, BackupWriter, Leftovers, Parent, Purpose, Repository, Session,
+    WriteOptions,
 };
 use mantis_snapshot::{
     CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError, SnapshotToken,
@@ -85,10 +86,21 @@ pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
     }
 }
 
+/// What interrupted backups left, for one that may rely on it. Where it cannot be had, all is sent again.
+async fn leftovers(job: &BackupJob, session: &mut Session) -> Leftovers {
+    if job.full {
+        return Leftovers::default();
+    }
+    session.leftovers(clock::is_dead).await.unwrap_or_else(|error| {
+        tracing::info!(%error, "nothing is taken over from interrupted backups");
+        Leftovers::default()
+    })
+}
+
 async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     // The intent stands in the repository before the moment is taken: a collector that sees neither
     // the intent nor the outcome cannot have condemned anything this backup relies on.
-    let session = Session::begin(
+    let mut session = Session::begin(
         &job.repo,
         Purpose::Backup,
         clock::entropy()?,
@@ -105,6 +117,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
         }
     };
     let meta = describe(&job, &snapshot);
+    let leftovers = leftovers(&job, &mut session).await;
     let since = changed_since(parent, &snapshot);
     let others = match &since {
         Ok((None, _)) if !job.full => session.others(&job.name).await.map_err(Error::from),
@@ -125,6 +138,9 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
             return Err(error.into());
         }
     };
+    if let Err(error) = writer.resume(&leftovers).await {
+        tracing::info!(%error, "not all is taken over from interrupted backups");
+    }
     // A first backup may have pages in common with other sources; `--full` is to rely on nothing.
     for other in others {
         if let Err(error) = writer.learn(&other).await {

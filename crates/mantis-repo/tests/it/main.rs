@@ -14,6 +14,7 @@ mod dedup;
 mod encryption;
 mod fixtures;
 mod incremental;
+mod leftovers;
 mod repair;
 mod round_trip;
 mod schedules;

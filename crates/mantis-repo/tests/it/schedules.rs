@@ -259,7 +259,7 @@ fn explore(actors: &[Actor]) {
                     number += 1;
                     // A number that has nothing to do with the schedule.
                     let chosen = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-                    if all || chosen % 31 == 0 {
+                    if all || chosen.is_multiple_of(31) {
                         runtime.block_on(run(actors, &[(first, one), (second, two)]));
                         count += 1;
                     }

@@ -49,6 +49,7 @@ fn proof_row(proof: &Proof) -> Vec<String> {
     let verdict = proof.fault.clone().unwrap_or_else(|| "one moment".into());
     vec![
         proof.id.clone(),
+        (if proof.incremental { "incremental" } else { "full" }).to_owned(),
         size(proof.bytes),
         size(proof.bytes_stored),
         time(proof.backup_time),
@@ -63,6 +64,7 @@ fn show(context: &Context, figures: &Figures) -> Result<(), Error> {
         |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>();
     let mut rows = vec![head(&[
         "BACKUP",
+        "KIND",
         "SIZE",
         "STORED",
         "TOOK",

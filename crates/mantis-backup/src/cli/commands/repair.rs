@@ -93,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Ending, E
         return Ok(Ending::Done);
     }
     eprintln!(
-        "help: back the touched sources up again now; `mantis repair --salvage ID --to PATH` writes what can still be read"
+        "help: back the touched sources up again now with `mantis backup --full`; `mantis repair --salvage ID --to PATH` writes what can still be read"
     );
     Ok(Ending::Failed)
 }

@@ -154,6 +154,8 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, E
         return Ok(Ending::Done);
     }
     context.say(format!("verified {proved}: {} damaged objects", report.damaged.len()))?;
-    eprintln!("help: back the touched sources up again now; other backups restore as ever");
+    eprintln!(
+        "help: back the touched sources up again now with `mantis backup --full`; other backups restore as ever"
+    );
     Ok(Ending::Failed)
 }

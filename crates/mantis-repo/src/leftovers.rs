@@ -1,0 +1,152 @@
+//! Segments of interrupted backups, taken over: what arrived is not sent again.
+//!
+//! A session whose process is dead is fenced first: from then on it can neither commit nor, should it not be dead
+//! after all, remove what it wrote (see `Session::abandon`). Then its segments are as good as those of any backup:
+//! nobody but a collector removes them, and a collector waits for this session.
+
+use mantis_sink::{ObjectInfo, Span};
+
+use crate::envelope::{self, HEADER_LEN, Header, Kind};
+use crate::parent::CALLS;
+use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
+use crate::segment_index::{MAX_PAGE_COUNT, SegmentIndex};
+use crate::session::{SessionOutcome, outcome_json, read_intent};
+use crate::{ObjectHash, Place, Purpose, RepoError, Repository, SegmentRef, Session, SessionId};
+use futures::{Stream, StreamExt};
+use mantis_stream::Compression;
+
+/// The largest segment index that is read, in bytes.
+const MAX_INDEX_LEN: u64 = 64 << 20;
+
+/// Segments that interrupted backups left, for [`BackupWriter::resume`](crate::BackupWriter::resume).
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    pub(crate) segments: Vec<ObjectInfo>,
+}
+
+impl Leftovers {
+    /// How many segments there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+}
+
+impl Session {
+    /// Takes over what dead sessions left. `is_dead` tells from a session's owner whether its process is gone for
+    /// sure; one that it is wrong about loses its backup, and nothing else.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub async fn leftovers(
+        &mut self,
+        is_dead: impl Fn(&str) -> bool + Send,
+    ) -> Result<Leftovers, RepoError> {
+        let repo = self.repo.clone();
+        let mut leftovers = Leftovers::default();
+        for session in repo.sessions_in(Place::SESSIONS).await? {
+            if session == self.id() {
+                continue;
+            }
+            let dead = match read_intent(&repo, session).await {
+                Ok(intent) => intent.what == Purpose::Backup && is_dead(&intent.owner),
+                Err(error) if error.is_damage() => false,
+                Err(error) => return Err(error),
+            };
+            if dead && self.fence(session).await? {
+                leftovers.segments.extend(repo.segments_of(session).await?);
+            }
+        }
+        Ok(leftovers)
+    }
+
+    /// Ends another session; whether it had not ended before.
+    async fn fence(&mut self, other: SessionId) -> Result<bool, RepoError> {
+        let envelope = self.envelope(Kind::Outcome)?;
+        let fenced = outcome_json(&SessionOutcome::Fenced)?;
+        let sealed = envelope::seal(&envelope, &fenced, Compression::None)?;
+        let key = Place::Outcome(other).key();
+        let key = key.map_err(|error| RepoError::damaged("an outcome", error))?;
+        match self.repo.sink().put_new(&key, sealed).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_already_exists() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Repository {
+    /// The segments of a session that has ended without a backup, those left out that are to go.
+    async fn segments_of(&self, session: SessionId) -> Result<Vec<ObjectInfo>, RepoError> {
+        let condemned = self.condemned().await?;
+        let folder = format!("{}/{session}", Place::SEGMENTS);
+        // Whoever wrote them was killed before it knew them to be durable, perhaps.
+        self.sink().settle(&folder).await?;
+        let mut listed = self.sink().list(&folder).await?;
+        listed.retain(|object| !condemned.contains(&object.key));
+        Ok(listed)
+    }
+
+    /// The indexes of left segments in order, a few reads ahead.
+    pub(crate) fn described<'a>(
+        &'a self,
+        leftovers: &'a Leftovers,
+    ) -> impl Stream<Item = Result<(SegmentRef, SegmentIndex), RepoError>> + 'a {
+        let reads = leftovers.segments.iter().map(|object| self.describe_segment(object));
+        futures::stream::iter(reads).buffered(CALLS)
+    }
+
+    /// What a manifest would say of a segment, read from the segment itself.
+    async fn describe_segment(
+        &self,
+        object: &ObjectInfo,
+    ) -> Result<(SegmentRef, SegmentIndex), RepoError> {
+        let name = object.key.as_str();
+        let damaged = |what: &str| RepoError::damaged(name, what);
+        let (session, hash) =
+            Place::written_by(&object.key).ok_or_else(|| damaged("it has no valid name"))?;
+        let footer_at = object
+            .len
+            .checked_sub(FOOTER_LEN as u64)
+            .filter(|at| *at > HEADER_LEN as u64)
+            .ok_or_else(|| damaged("it is too short for a segment"))?;
+        let head = self.sink().get(&object.key, Span::Part(0..HEADER_LEN as u64)).await?;
+        let footer = self.sink().get(&object.key, Span::Part(footer_at..object.len)).await?;
+        let (fields, tail) = footer.split_at(24);
+        if tail[..4] != footer_sum(&head, fields).to_le_bytes() || tail[4..] != FOOTER_MAGIC[..] {
+            return Err(damaged("its footer is damaged"));
+        }
+        let long = fields.get(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let index_at = long.ok_or_else(|| damaged("its footer is damaged"))?;
+        let index_len = footer_at.checked_sub(index_at).filter(|len| *len <= MAX_INDEX_LEN);
+        let index_len = index_len.ok_or_else(|| damaged("its footer is damaged"))?;
+        let frame = self.sink().get(&object.key, Span::Part(index_at..footer_at)).await?;
+        let header = Header::read(name, &head, Kind::Segment, Some(self.id()))?;
+        let (salt, key) = (ObjectHash(header.salt()), header.generation());
+        let envelope = self.vault().envelope_of(name, header)?;
+        let fail = |source| RepoError::Frame { object: name.to_owned(), frame: usize::MAX, source };
+        let (chunk, _) = envelope.decode(&frame, (0, true)).map_err(fail)?;
+        let index = SegmentIndex::read(name, &chunk, MAX_PAGE_COUNT)?;
+        let (first, last) = index.bounds().ok_or_else(|| damaged("it holds no pages"))?;
+        let reference = SegmentRef {
+            session,
+            hash,
+            len: object.len,
+            index_at,
+            index_len: u32::try_from(index_len).map_err(|_| damaged("its index is too long"))?,
+            index_hash: ObjectHash::of([&frame[..]]),
+            salt,
+            key,
+            first,
+            last,
+            pages: index.pages(),
+        };
+        Ok((reference, index))
+    }
+}
