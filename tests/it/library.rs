@@ -45,8 +45,17 @@ fn commit(database: &Database, seq: u64) {
 
 fn prove(path: &std::path::Path) -> u64 {
     check_database(path).unwrap();
-    // Opened read-only, redb refuses a file that needs a repair.
-    let database = redb::ReadOnlyDatabase::open(path).unwrap();
+    // A child that another test starts holds our files, locks and all, from its fork to its exec.
+    let mut opened = None;
+    mantis_tests::wait_until("the lock of redb", || {
+        // Opened read-only, redb refuses a file that needs a repair.
+        opened = match redb::ReadOnlyDatabase::open(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => None,
+            database => Some(database.unwrap()),
+        };
+        opened.is_some()
+    });
+    let database = opened.unwrap();
     let read = database.begin_read().unwrap();
     let rows = read.open_table(TABLE).unwrap();
     let sum: u64 = rows.iter().unwrap().map(|row| row.unwrap().1.value()).sum();
