@@ -8,6 +8,9 @@ use mantis_page::PageSize;
 use super::header::stored_page_size;
 use super::live_file::WAL_INDEX_LEN;
 
+/// Bytes of each of the two copies of the header.
+pub(crate) const HEADER_LEN: usize = 48;
+
 /// A moment of the WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WalMoment {
@@ -46,7 +49,7 @@ fn checksum(bytes: &[u8]) -> [u32; 2] {
 impl WalMoment {
     /// Reads a moment; `None` while someone is writing the header, or where its format is unknown.
     pub(crate) fn read(bytes: &[u8; WAL_INDEX_LEN]) -> Option<Self> {
-        let (first, second) = (&bytes[..48], &bytes[48..96]);
+        let (first, second) = (&bytes[..HEADER_LEN], &bytes[HEADER_LEN..2 * HEADER_LEN]);
         let initialised = first[12] == 1;
         if first != second || !initialised || word(first, 0) != 3_007_000 {
             return None;

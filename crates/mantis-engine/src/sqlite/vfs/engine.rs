@@ -203,6 +203,14 @@ impl SqliteVfsEngine {
                     .and_then(|main| main.len())
                     .map_err(self.fail("measure"))?;
                 let freeze = tracker.freeze(len).map_err(fail)?;
+                if len >= HEADER_LEN as u64 {
+                    // Looked at while our read lock keeps everyone from changing it: later, a commit of ours
+                    // that the watch knows already would look like a stranger's.
+                    let mut watch = tracker.watch();
+                    if let Some(header) = self.header(&keeper)? {
+                        watch.look_at_counter(header.change_counter);
+                    }
+                }
                 let held = held.elapsed();
                 keeper.execute_batch("ROLLBACK").map_err(self.fail("end a transaction on"))?;
                 break (freeze, held);
@@ -229,7 +237,6 @@ impl SqliteVfsEngine {
         let page_count = header.map_or(0, |header| header.pages(freeze.file.len()));
         let byte_len = page_count * u64::from(page_size.get());
         let counter = header.map_or(0, |header| header.change_counter);
-        tracker.watch().look_at_counter(counter);
         let point = ConsistencyPoint {
             lsn: Lsn::new(counter.into()),
             timeline: timeline(&self.path, [0; 2]),

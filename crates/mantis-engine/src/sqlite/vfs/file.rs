@@ -15,7 +15,7 @@ use rusqlite::ffi;
 use super::tracker::Tracker;
 use crate::sqlite::header::u32_at;
 use crate::sqlite::live_file::WAL_INDEX_LEN;
-use crate::sqlite::wal_index::WalMoment;
+use crate::sqlite::wal_index::{HEADER_LEN, WalMoment};
 use crate::sqlite::wal_scan::FRAME_HEADER_LEN;
 
 /// What stands behind SQLite's own file structure.
@@ -99,6 +99,9 @@ fn guarded(work: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(ffi::SQLITE_IOERR)
 }
 
+/// How often a wal-index header is read that somebody is in the middle of writing: for half a second.
+const MOMENT_ATTEMPTS: u32 = 5000;
+
 /// The file as SQLite's own methods read it, within one callback.
 struct RealFile {
     file: *mut ffi::sqlite3_file,
@@ -138,7 +141,7 @@ impl RealFile {
 
     fn moment(&self) -> Option<WalMoment> {
         let mut region: *mut c_void = std::ptr::null_mut();
-        for _ in 0..100 {
+        for attempt in 0..MOMENT_ATTEMPTS {
             // SAFETY: the file is open during the callback; the first region is asked for as SQLite does.
             let code = unsafe {
                 (*self.real).xShmMap.map(|map| map(self.file, 0, 32768, 0, &raw mut region))
@@ -155,7 +158,16 @@ impl RealFile {
             if let Some(moment) = WalMoment::read(&bytes) {
                 return Some(moment);
             }
-            std::thread::yield_now();
+            let (first, rest) = bytes.split_at(HEADER_LEN);
+            if attempt < 100 {
+                std::thread::yield_now();
+            } else if first == &rest[..HEADER_LEN] {
+                // Nobody is in the middle of writing it: it is not valid yet, and its recovery is under way.
+                return None;
+            } else {
+                // Whoever writes it was put to sleep by the system.
+                std::thread::sleep(std::time::Duration::from_micros(100));
+            }
         }
         None
     }
@@ -298,14 +310,17 @@ unsafe extern "C" fn shm_lock(
             first <= lock && lock < first + count && flags & ffi::SQLITE_SHM_EXCLUSIVE != 0
         };
         let (write, checkpoint) = (covers(WRITE_LOCK), covers(CHECKPOINT_LOCK));
-        if flags & ffi::SQLITE_SHM_UNLOCK != 0
-            && let Some(moment) = real.moment().filter(|_| write || checkpoint)
-        {
-            if write && std::mem::take(&mut extension.writes) {
-                extension.tracker.watch().write_ends(&moment);
-            }
-            if checkpoint && std::mem::take(&mut extension.checkpoints) {
-                extension.tracker.watch().checkpoint_ends(&moment);
+        // The moment is read with the watch held: a writer does not keep a checkpointer from its lock, nor the
+        // other way round, and what one read before the other told the watch would look like a stranger's work.
+        if flags & ffi::SQLITE_SHM_UNLOCK != 0 && (write || checkpoint) {
+            let mut watch = extension.tracker.watch();
+            if let Some(moment) = real.moment() {
+                if write && std::mem::take(&mut extension.writes) {
+                    watch.write_ends(&moment);
+                }
+                if checkpoint && std::mem::take(&mut extension.checkpoints) {
+                    watch.checkpoint_ends(&moment);
+                }
             }
         }
         // SAFETY: the call is handed on as it came.
@@ -314,17 +329,17 @@ unsafe extern "C" fn shm_lock(
                 .xShmLock
                 .map_or(ffi::SQLITE_IOERR_SHMLOCK, |lock| lock(file, first, count, flags))
         };
-        if code == ffi::SQLITE_OK
-            && flags & ffi::SQLITE_SHM_LOCK != 0
-            && let Some(moment) = real.moment().filter(|_| write || checkpoint)
-        {
-            if write {
-                extension.writes = true;
-                extension.tracker.watch().write_begins(&moment);
-            }
-            if checkpoint {
-                extension.checkpoints = true;
-                extension.tracker.watch().checkpoint_begins(&moment);
+        if code == ffi::SQLITE_OK && flags & ffi::SQLITE_SHM_LOCK != 0 && (write || checkpoint) {
+            let mut watch = extension.tracker.watch();
+            if let Some(moment) = real.moment() {
+                if write {
+                    extension.writes = true;
+                    watch.write_begins(&moment);
+                }
+                if checkpoint {
+                    extension.checkpoints = true;
+                    watch.checkpoint_begins(&moment);
+                }
             }
         }
         code

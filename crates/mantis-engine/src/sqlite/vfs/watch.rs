@@ -19,6 +19,10 @@ const fn written(moment: &WalMoment) -> Written {
 pub(crate) struct Watch {
     wal: Option<Written>,
     backfilled: Option<u32>,
+    /// What a checkpoint of ours left of the new WAL, while the writer of ours that began it is at work.
+    backfilled_anew: u32,
+    /// The WAL was begun anew, by a writer of ours at work, before the checkpoint of ours that is at work.
+    anew_first: bool,
     counter: Option<u32>,
     writing: bool,
     checkpointing: bool,
@@ -26,13 +30,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Whether the WAL was begun anew since one of ours told of it last.
+    fn is_anew(&self, moment: &WalMoment) -> bool {
+        self.wal.is_some_and(|(_, _, salts)| salts != moment.salts)
+    }
+
     fn compare(&mut self, moment: &WalMoment) {
         if !self.writing && self.wal.is_some_and(|left| left != written(moment)) {
             self.foreign = true;
         }
-        let restarted = self.wal.is_some_and(|left| left.2 != moment.salts);
         if !self.checkpointing
-            && !restarted
+            && !self.is_anew(moment)
             && self.backfilled.is_some_and(|left| left != moment.backfilled)
         {
             self.foreign = true;
@@ -44,20 +52,20 @@ impl Watch {
         self.compare(moment);
         self.wal = Some(written(moment));
         self.backfilled.get_or_insert(moment.backfilled);
+        self.backfilled_anew = 0;
         self.writing = true;
     }
 
     /// One of ours is about to let go of the WAL's write lock.
     pub(crate) fn write_ends(&mut self, moment: &WalMoment) {
-        let restarted = self.wal.is_some_and(|(_, _, salts)| salts != moment.salts);
-        if restarted {
+        if self.is_anew(moment) {
             // Only a WAL that is in the file whole can be begun anew: if we did not bring it there,
             // someone else did.
             let last_frame = self.wal.map_or(0, |(last_frame, ..)| last_frame);
             if !self.checkpointing && self.backfilled.is_some_and(|left| left < last_frame) {
                 self.foreign = true;
             }
-            self.backfilled = Some(0);
+            self.backfilled = Some(self.backfilled_anew);
         }
         self.wal = Some(written(moment));
         self.writing = false;
@@ -66,12 +74,22 @@ impl Watch {
     /// One of ours took the checkpoint lock.
     pub(crate) fn checkpoint_begins(&mut self, moment: &WalMoment) {
         self.compare(moment);
+        self.anew_first = self.writing && self.is_anew(moment);
         self.checkpointing = true;
     }
 
     /// One of ours is about to let go of the checkpoint lock.
     pub(crate) fn checkpoint_ends(&mut self, moment: &WalMoment) {
-        self.backfilled = Some(moment.backfilled);
+        if self.writing && self.is_anew(moment) {
+            // Of the old WAL there is no more to be seen. If it was there when this checkpoint began, it was
+            // this one, perhaps, that brought the rest of it to the file.
+            if !self.anew_first {
+                self.backfilled = self.wal.map(|(last_frame, ..)| last_frame);
+            }
+            self.backfilled_anew = moment.backfilled;
+        } else {
+            self.backfilled = Some(moment.backfilled);
+        }
         if !self.writing {
             self.wal = Some(written(moment));
         }
@@ -148,6 +166,44 @@ mod tests {
         ours(&mut watch, &moment(4, 5, 4), &moment(2, 6, 0));
         watch.look(&moment(2, 6, 0));
         assert!(!watch.is_foreign());
+    }
+
+    #[test]
+    fn a_checkpoint_beside_the_writer_that_begins_the_wal_anew_raises_no_alarm() {
+        let begun = || {
+            let mut watch = Watch::default();
+            ours(&mut watch, &moment(0, 5, 0), &moment(4, 5, 0));
+            watch
+        };
+        // The whole checkpoint falls between the new beginning and the commit, or after the commit.
+        for (inside, left) in [(moment(0, 6, 0), 0), (moment(2, 6, 2), 2)] {
+            let mut watch = begun();
+            watch.checkpoint_begins(&moment(4, 5, 0));
+            watch.checkpoint_ends(&moment(4, 5, 4));
+            watch.write_begins(&moment(4, 5, 4));
+            watch.checkpoint_begins(&moment(0, 6, 0));
+            watch.checkpoint_ends(&inside);
+            watch.look(&inside);
+            watch.write_ends(&moment(2, 6, left));
+            watch.look(&moment(2, 6, left));
+            ours(&mut watch, &moment(2, 6, left), &moment(3, 6, left));
+            assert!(!watch.is_foreign());
+        }
+        // It brings the rest to the file, and is at work still when the WAL is begun anew.
+        let mut watch = begun();
+        watch.checkpoint_begins(&moment(4, 5, 0));
+        watch.write_begins(&moment(4, 5, 4));
+        watch.checkpoint_ends(&moment(0, 6, 0));
+        watch.write_ends(&moment(1, 6, 0));
+        watch.look(&moment(1, 6, 0));
+        assert!(!watch.is_foreign());
+        // The same, but a stranger brought the rest to the file, before ours.
+        let mut watch = begun();
+        watch.write_begins(&moment(4, 5, 0));
+        watch.checkpoint_begins(&moment(0, 6, 0));
+        watch.checkpoint_ends(&moment(0, 6, 0));
+        watch.write_ends(&moment(1, 6, 0));
+        assert!(watch.is_foreign());
     }
 
     #[test]
