@@ -103,12 +103,15 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
                 cell.starts_with(|c: char| c.is_ascii_digit() || "-+\u{d7}".contains(c))
             })
     };
+    // Once for each column, not for each cell: a list may have ten thousand rows.
+    let shapes: Vec<(usize, bool)> =
+        (0..columns).map(|column| (width(column), right(column))).collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let pad = " ".repeat(width(column).saturating_sub(cell.chars().count()));
-            let cell = if right(column) { format!("{pad}{cell}") } else { format!("{cell}{pad}") };
+        for ((column, cell), (width, right)) in row.iter().enumerate().zip(&shapes) {
+            let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let cell = if *right { format!("{pad}{cell}") } else { format!("{cell}{pad}") };
             line.push_str(&cell);
             if column + 1 < columns {
                 line.push_str("  ");
