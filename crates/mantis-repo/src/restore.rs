@@ -8,7 +8,7 @@ use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::layer_pages::blocking;
-use crate::segment_reader::{SegmentReader, wanted_ranges};
+use crate::segment_reader::{OpenSegment, SegmentReader, wanted_ranges};
 use crate::{Layer, Manifest, PageHasher, RepoError, Repository, SegmentRef};
 
 /// What a restore gives out.
@@ -82,6 +82,15 @@ impl Shared {
         first.is_some_and(|missing| missing.get() <= last)
     }
 
+    /// Opens a segment, which must have pages of this backup's size.
+    fn open(&self, segment: &SegmentReader, bytes: bytes::Bytes) -> Result<OpenSegment, RepoError> {
+        let open = segment.open(bytes, false)?;
+        if u64::from(open.index.page_size.get()) != self.page_len {
+            return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
+        }
+        Ok(open)
+    }
+
     /// Decodes the frames of a segment that pages are borrowed from, and gives those out under their own numbers.
     fn decode_borrowed(
         &self,
@@ -89,10 +98,7 @@ impl Shared {
         bytes: bytes::Bytes,
         wanted: &Borrowed,
     ) -> Result<(), RepoError> {
-        let open = segment.open(bytes, false)?;
-        if u64::from(open.index.page_size.get()) != self.page_len {
-            return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
-        }
+        let open = self.open(segment, bytes)?;
         let size = open.index.page_size;
         open.read_pages(&self.hasher, &|page| wanted.contains_key(&page.get()), &mut |run| {
             for (page, at) in run.range().pages().zip(0..) {
@@ -114,10 +120,7 @@ impl Shared {
         bytes: bytes::Bytes,
         newer: &PageSet,
     ) -> Result<(), RepoError> {
-        let open = segment.open(bytes, false)?;
-        if u64::from(open.index.page_size.get()) != self.page_len {
-            return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
-        }
+        let open = self.open(segment, bytes)?;
         // Pages past the end are of times when the source was longer.
         let wanted = |page: PageNo| page.get() <= self.page_count && !newer.contains(page);
         for range in &open.index.zero {
