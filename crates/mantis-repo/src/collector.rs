@@ -20,11 +20,9 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use mantis_sink::ObjectKey;
 
-use crate::envelope::{self, Kind};
 use crate::references::{References, Referred};
-use crate::session::{SessionOutcome, outcome_json, read_intent};
+use crate::session::{SessionOutcome, create_outcome, read_intent};
 use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
-use mantis_stream::Compression;
 
 /// Deletions under way at once.
 const DELETES: usize = 16;
@@ -248,16 +246,9 @@ impl Collector<'_> {
                 continue;
             }
             let salt = self.salt();
-            let envelope = self.repo.vault().envelope(Kind::Outcome, salt)?;
-            let json = outcome_json(&SessionOutcome::Fenced)?;
-            let sealed = envelope::seal(&envelope, &json, Compression::None)?;
-            let place = Place::Outcome(session);
-            let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
-            match self.repo.sink().put_new(&key, sealed).await {
-                Ok(()) => self.report.fenced.push(session),
-                // It made it, or another collector was first: it has an outcome.
-                Err(error) if error.is_already_exists() => {}
-                Err(error) => return Err(error.into()),
+            // Else it made it, or another collector was first: it has an outcome.
+            if create_outcome(self.repo, session, &SessionOutcome::Fenced, salt).await? {
+                self.report.fenced.push(session);
             }
         }
         Ok(waiting)

@@ -6,14 +6,13 @@
 
 use mantis_sink::{ObjectInfo, Span};
 
-use crate::envelope::{self, HEADER_LEN, Header, Kind};
+use crate::envelope::{HEADER_LEN, Header, Kind};
 use crate::parent::CALLS;
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{MAX_PAGE_COUNT, SegmentIndex};
-use crate::session::{SessionOutcome, outcome_json, read_intent};
+use crate::session::{SessionOutcome, create_outcome, read_intent};
 use crate::{ObjectHash, Place, Purpose, RepoError, Repository, SegmentRef, Session, SessionId};
 use futures::{Stream, StreamExt};
-use mantis_stream::Compression;
 
 /// The largest segment index that is read, in bytes.
 const MAX_INDEX_LEN: u64 = 64 << 20;
@@ -59,25 +58,12 @@ impl Session {
                 Err(error) if error.is_damage() => false,
                 Err(error) => return Err(error),
             };
-            if dead && self.fence(session).await? {
+            let salt = self.salt();
+            if dead && create_outcome(&repo, session, &SessionOutcome::Fenced, salt).await? {
                 leftovers.segments.extend(repo.segments_of(session).await?);
             }
         }
         Ok(leftovers)
-    }
-
-    /// Ends another session; whether it had not ended before.
-    async fn fence(&mut self, other: SessionId) -> Result<bool, RepoError> {
-        let envelope = self.envelope(Kind::Outcome)?;
-        let fenced = outcome_json(&SessionOutcome::Fenced)?;
-        let sealed = envelope::seal(&envelope, &fenced, Compression::None)?;
-        let key = Place::Outcome(other).key();
-        let key = key.map_err(|error| RepoError::damaged("an outcome", error))?;
-        match self.repo.sink().put_new(&key, sealed).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_already_exists() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

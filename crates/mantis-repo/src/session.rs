@@ -63,14 +63,10 @@ pub enum Purpose {
 pub(crate) enum SessionOutcome {
     /// The session's backup exists.
     Commit { manifest: ObjectHash },
-    /// A collector gave the session up; it has no backup and never will.
+    /// Someone else gave the session up; it has no backup and never will.
     Fenced,
-    /// A session that only read has ended.
+    /// The session gave itself up.
     Done,
-}
-
-pub(crate) fn outcome_json(outcome: &SessionOutcome) -> Result<Bytes, RepoError> {
-    json("the outcome", outcome)
 }
 
 /// A session under way.
@@ -139,7 +135,7 @@ impl Session {
     }
 
     /// A salt that no other object has.
-    fn salt(&mut self) -> [u8; 32] {
+    pub(crate) fn salt(&mut self) -> [u8; 32] {
         self.salts += 1;
         let input = [&self.entropy[..], &self.salts.to_le_bytes()].concat();
         blake3::derive_key("mantis-backup 2026 object salt", &input)
@@ -198,15 +194,14 @@ impl Session {
     /// Of this and a collector that gives the session up, exactly one can create the outcome. Where
     /// the answer is lost, reading back tells who it was.
     pub(crate) async fn commit(mut self, manifest: ObjectHash) -> Result<(), RepoError> {
-        let place = Place::Outcome(self.id);
         let ours = SessionOutcome::Commit { manifest };
-        let sealed = self.seal(Kind::Outcome, outcome_json(&ours)?)?;
-        let key = place.key().map_err(|error| RepoError::damaged("the outcome", error))?;
-        if let Err(error) = self.repo.sink().put_new(&key, sealed).await {
+        let salt = self.salt();
+        let created = create_outcome(&self.repo, self.id, &ours, salt).await;
+        if !matches!(created, Ok(true)) {
             match read_outcome(&self.repo, self.id).await {
                 Ok(found) if found == ours => {}
                 Ok(_) => return Err(RepoError::Fenced),
-                Err(_) => return Err(error.into()),
+                Err(error) => return Err(created.err().unwrap_or(error)),
             }
         }
         self.forget_intent().await;
@@ -233,7 +228,10 @@ impl Session {
     /// this one up first, they are left: the other session may have taken them over. A crash after the outcome is
     /// created leaves a session that has ended, whose objects a collector frees.
     pub async fn abandon(mut self) {
-        if !self.end_without_backup().await {
+        let salt = self.salt();
+        let created = create_outcome(&self.repo, self.id, &SessionOutcome::Done, salt).await;
+        if !matches!(created, Ok(true)) {
+            tracing::debug!(session = %self.id, ?created, "what it wrote is left to a collector");
             self.forget_intent().await;
             return;
         }
@@ -260,20 +258,6 @@ impl Session {
             tracing::debug!(%key, %error, "an outcome stays behind");
         }
     }
-
-    /// Creates the outcome of a session that has no backup; whether it was this one that created it.
-    async fn end_without_backup(&mut self) -> bool {
-        let done = outcome_json(&SessionOutcome::Done);
-        let sealed = done.and_then(|done| self.seal(Kind::Outcome, done));
-        let (Ok(sealed), Ok(key)) = (sealed, Place::Outcome(self.id).key()) else { return false };
-        match self.repo.sink().put_new(&key, sealed).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%key, %error, "what the session wrote is left to a collector");
-                false
-            }
-        }
-    }
 }
 
 /// Creates an object whose bytes nobody else can write. Where the store says that it is there
@@ -292,6 +276,25 @@ pub(crate) async fn put_own(
         }
     }
     Err(error.into())
+}
+
+/// Creates the outcome of a session where there is none; whether this call did. Whoever creates it decides how the
+/// session ended, for ever. After an error it may be there or not: only reading tells.
+pub(crate) async fn create_outcome(
+    repo: &Repository,
+    session: SessionId,
+    outcome: &SessionOutcome,
+    salt: [u8; 32],
+) -> Result<bool, RepoError> {
+    let envelope = repo.vault().envelope(Kind::Outcome, salt)?;
+    let sealed = envelope::seal(&envelope, &json("the outcome", outcome)?, Compression::None)?;
+    let key = Place::Outcome(session).key();
+    let key = key.map_err(|error| RepoError::damaged("an outcome", error))?;
+    match repo.sink().put_new(&key, sealed).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_already_exists() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How a session ended.
