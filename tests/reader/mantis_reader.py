@@ -1,11 +1,13 @@
 """Reads a mantis repository, format version 1, by docs/format.md alone.
 
 usage: mantis_reader.py REPO list                 ids of the backups, oldest first
-       mantis_reader.py REPO restore ID FILE      the password, if any, in MANTIS_PASSWORD
+       mantis_reader.py REPO restore ID FILE      the password, if any, in MANTIS_PASSWORD; a file with an identity of
+                                                  age in MANTIS_IDENTITY_FILE
 
 Needs zstandard; cryptography for encrypted repositories. Proves every object by its name and every frame by its
 checksum; leaves the page hashes to others.
 """
+import base64
 import json
 import os
 import struct
@@ -117,19 +119,50 @@ def unseal(key, nonce, data, associated):
     return AESGCM(key).decrypt(nonce, data, associated)
 
 
+def x25519_bytes(text, prefix):
+    """The 32 bytes of a key of age: Bech32 (BIP 173), its checksum left to others."""
+    text = text.lower()
+    assert text.startswith(prefix + "1")
+    bits = "".join(format("qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(letter), "05b") for letter in text[len(prefix) + 1 : -6])
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, 256, 8))
+
+
+def open_age(identity, data):
+    """What a file of age with one X25519 recipient holds."""
+    import hmac
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    def unbase64(text):
+        return base64.b64decode(text + b"=" * (-len(text) % 4))
+
+    version, stanza, wrapped, last, payload = data.split(b"\n", 4)
+    assert version == b"age-encryption.org/v1" and stanza.startswith(b"-> X25519 ") and last.startswith(b"--- ")
+    secret, ephemeral = X25519PrivateKey.from_private_bytes(identity), unbase64(stanza[10:])
+    shared = secret.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+    own = secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    wrap = hkdf(shared, ephemeral + own, b"age-encryption.org/v1/X25519")
+    file_key = ChaCha20Poly1305(wrap).decrypt(bytes(12), unbase64(wrapped), None)
+    header = b"\n".join((version, stanza, wrapped, b"---"))
+    assert hmac.digest(hkdf(file_key, b"", b"header"), header, "sha256") == unbase64(last[4:]), "a changed header"
+    payload_key = hkdf(file_key, payload[:16], b"payload")
+    return ChaCha20Poly1305(payload_key).decrypt(bytes(11) + b"\x01", payload[16:], None)
+
+
 def u32(number):
     return struct.pack("<I", number)
 
 
 class Repository:
-    def __init__(self, folder, password=None):
+    def __init__(self, folder, password=None, identity=None):
         self.folder, self.master = folder, {}
         header, chunk = self.object("mantis.repo", 1)
         params = json.loads(chunk)
         assert not params["required"], params["required"]
         self.id = header[12:28]
         if params["encrypted"]:
-            self.unlock(password)
+            self.unlock(password, identity)
 
     def read(self, name):
         with open(os.path.join(self.folder, name), "rb") as file:
@@ -172,30 +205,39 @@ class Repository:
         assert end == len(data)
         return header, chunk
 
-    def unlock(self, password):
+    def slot_key(self, slot, password, identity):
+        """The keyring's key, if the password or the identity opens the slot."""
+        place = b"mantis-backup 1 slot" + self.id + bytes.fromhex(slot["id"]) + slot["kind"].encode()
+        if slot["kind"] == "age" and identity:
+            text = open_age(identity, base64.b64decode(slot["sealed"]))
+            assert text.startswith(place) and len(text) == len(place) + 32, "the key of another slot"
+            return text[len(place) :]
+        if slot["kind"] != "password" or not password:
+            return None
         from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+        cost, salt = slot["cost"], bytes.fromhex(slot["salt"])
+        made = Argon2id(salt=salt, length=32, iterations=cost["passes"], lanes=cost["lanes"], memory_cost=cost["memory_kib"])
+        key = made.derive(password.encode())
+        about = place + u32(cost["memory_kib"]) + u32(cost["passes"]) + u32(cost["lanes"])
+        if hkdf(key, salt, b"check" + about).hex() != slot["check"]:
+            return None
+        return unseal(hkdf(key, salt, b"seal" + about), bytes(12), bytes.fromhex(slot["sealed"]), about)
+
+    def unlock(self, password, identity):
         names = sorted(os.listdir(os.path.join(self.folder, "keys")))
         rings = [name for name in names if name.startswith("ring-") and not name.endswith(".copy")]
         for name in (name for name in names if not name.startswith("ring-")):
-            slot = json.loads(self.object(f"keys/{name}", 7)[1])
-            if slot["kind"] != "password":
+            ring_key = self.slot_key(json.loads(self.object(f"keys/{name}", 7)[1]), password, identity)
+            if ring_key is None:
                 continue
-            cost, salt = slot["cost"], bytes.fromhex(slot["salt"])
-            made = Argon2id(salt=salt, length=32, iterations=cost["passes"], lanes=cost["lanes"], memory_cost=cost["memory_kib"])
-            key = made.derive(password.encode())
-            about = b"mantis-backup 1 slot" + self.id + bytes.fromhex(slot["id"]) + b"password"
-            about += u32(cost["memory_kib"]) + u32(cost["passes"]) + u32(cost["lanes"])
-            if hkdf(key, salt, b"check" + about).hex() != slot["check"]:
-                continue
-            ring_key = unseal(hkdf(key, salt, b"seal" + about), bytes(12), bytes.fromhex(slot["sealed"]), about)
             outer = json.loads(self.object(f"keys/{rings[-1]}", 8)[1])
             about = b"mantis-backup 1 keyring" + self.id + u32(int(rings[-1][5:]))
             salt = bytes.fromhex(outer["salt"])
             inner = json.loads(unseal(hkdf(ring_key, salt, about), bytes(12), bytes.fromhex(outer["sealed"]), about))
             self.master = {int(number): bytes.fromhex(key) for number, key in inner["master"].items()}
             return
-        raise ValueError("the password opens no key")
+        raise ValueError("nothing that was given opens a key")
 
     def listed(self, folder):
         path = os.path.join(self.folder, folder)
@@ -282,7 +324,12 @@ def page_set(data):
 
 
 def main():
-    repo = Repository(sys.argv[1], os.environ.get("MANTIS_PASSWORD"))
+    identity = None
+    if file := os.environ.get("MANTIS_IDENTITY_FILE"):
+        with open(file) as lines:
+            line = next(line for line in lines if not line.startswith("#"))
+        identity = x25519_bytes(line.strip(), "age-secret-key-")
+    repo = Repository(sys.argv[1], os.environ.get("MANTIS_PASSWORD"), identity)
     if sys.argv[2] == "list":
         for manifest in repo.backups():
             print(manifest["id"])

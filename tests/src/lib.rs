@@ -60,6 +60,7 @@ impl World {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(mantis());
         command.args(arguments).arg("--json").env("MANTIS_REPO", self.path("repo"));
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }

@@ -17,7 +17,7 @@
 //! use mantis_backup::{BackupSystem, Source, open_repository};
 //! let system = BackupSystem::builder()
 //!     .source("orders", Source::detect("orders.db")?)?
-//!     .repository(open_repository("/srv/backups", None).await?)
+//!     .repository(open_repository("/srv/backups", &[]).await?)
 //!     .build()?;
 //! let backup = system.backup("orders").tag("type", "manual").await?;
 //! println!("{} pages as of {}", backup.meta.page_count, backup.meta.lsn);

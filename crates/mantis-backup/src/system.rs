@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mantis_repo::{BackupInfo, NewKey, Password, Repository, WriteOptions};
-use mantis_sink::open_url;
+use mantis_repo::{BackupInfo, Credential, NewKey, RepoError, Repository, WriteOptions};
+use mantis_sink::{Sink, open_url};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use mantis_stream::{CancellationToken, Compression, Progress, ProgressTracker};
 use tokio::sync::watch;
@@ -14,20 +14,40 @@ use tokio::sync::watch;
 use crate::jobs::{self, BackupJob};
 use crate::{Error, Source, SourceOptions, clock};
 
-/// Opens the repository at a path or URL, with a password if it is encrypted.
+/// Opens the repository at a path or URL; an encrypted one with the first of `credentials` that opens it.
 ///
 /// # Errors
-/// Where there is none, it cannot be read, or the password is missing or wrong.
-pub async fn open_repository(url: &str, password: Option<&Password>) -> Result<Repository, Error> {
-    Ok(Repository::open(open_url(url)?, password).await?)
+/// Where there is none, it cannot be read, or nothing opens it.
+pub async fn open_repository(url: &str, credentials: &[Credential]) -> Result<Repository, Error> {
+    open_in(open_url(url)?, credentials).await
 }
 
-/// Makes a repository at a path or URL; an encrypted one where a key is given.
+/// Opens the repository in a store, as [`open_repository`].
+pub(crate) async fn open_in(
+    sink: Arc<dyn Sink>,
+    credentials: &[Credential],
+) -> Result<Repository, Error> {
+    let Some((last, others)) = credentials.split_last() else {
+        return Ok(Repository::open(sink, None).await?);
+    };
+    for credential in others {
+        match Repository::open(Arc::clone(&sink), Some(credential)).await {
+            Err(RepoError::WrongPassword { .. }) => {}
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(Repository::open(sink, Some(last)).await?)
+}
+
+/// Makes a repository at a path or URL; an encrypted one where keys are given.
 ///
 /// # Errors
 /// Where there is one already, or it cannot be written.
-pub async fn init_repository(url: &str, key: Option<NewKey>) -> Result<Repository, Error> {
-    Ok(Repository::init(open_url(url)?, clock::entropy()?, clock::now(), key).await?)
+pub async fn init_repository(
+    url: &str,
+    keys: impl IntoIterator<Item = NewKey>,
+) -> Result<Repository, Error> {
+    Ok(Repository::init(open_url(url)?, clock::entropy()?, clock::now(), keys).await?)
 }
 
 /// Engines by name, a repository, and how backups are made. Cheap to clone.

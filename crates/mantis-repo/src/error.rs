@@ -87,20 +87,22 @@ pub enum RepoError {
         /// Why.
         source: StreamError,
     },
-    /// The repository is encrypted and no password was given.
+    /// The repository is encrypted and neither password nor identity was given.
     #[error("the repository at {location} is encrypted, and no password was given")]
     NeedsPassword {
         /// Where it is.
         location: String,
     },
-    /// No key slot opens with the password.
-    #[error("the password opens none of the keys of the repository at {location}")]
+    /// No key slot opens with what was given.
+    #[error("the {credential} opens none of the keys of the repository at {location}")]
     WrongPassword {
+        /// What was given: `password` or `identity`.
+        credential: &'static str,
         /// Where it is.
         location: String,
     },
-    /// A password was given for a repository that is not encrypted.
-    #[error("a password was given, but the repository at {location} is not encrypted")]
+    /// A password or an identity was given for a repository that is not encrypted.
+    #[error("a password or identity was given, but the repository at {location} is not encrypted")]
     NotEncrypted {
         /// Where it is.
         location: String,
@@ -122,8 +124,14 @@ pub enum RepoError {
         /// The key.
         id: crate::SlotId,
     },
-    /// A key could not be made of a password.
-    #[error("make a key of a password: {what}")]
+    /// There are as many keys as there may be.
+    #[error("the repository has {limit} keys, as many as there may be")]
+    TooManyKeys {
+        /// How many that is.
+        limit: usize,
+    },
+    /// A key could not be made.
+    #[error("make a key: {what}")]
     Kdf {
         /// Why not.
         what: String,
@@ -223,17 +231,21 @@ impl RepoError {
             Self::WrongPages { .. } => "run the backup again; nothing was stored",
             Self::Target { .. } => "check the space and the rights at the target",
             Self::NeedsPassword { .. } => {
-                "give it with --password-file, --password-command or MANTIS_PASSWORD"
+                "give it with --password-file, --password-command or MANTIS_PASSWORD, or an identity of age with \
+                 --identity-file"
             }
             Self::WrongPassword { .. } => {
-                "check the password, and that this is the right repository"
+                "check what was given, and that this is the right repository"
             }
             Self::NotEncrypted { .. } => {
-                "leave the password out, if it never was encrypted; if it was, someone replaced it"
+                "leave it out, if the repository never was encrypted; if it was, someone replaced it"
             }
             Self::NoEncryption => "use a build with the feature `encryption`",
             Self::NoSuchKey { .. } => "`mantis key list` shows the keys there are",
             Self::LastKey { .. } => "add another one first, with `mantis key add`",
+            Self::TooManyKeys { .. } => {
+                "remove one that is of no use any more, with `mantis key remove`"
+            }
             Self::Kdf { .. } => "another process may need less memory; then try again",
             Self::Unsafe { .. } => "run `mantis verify`, and `mantis prune` again when it is whole",
             Self::NewestOfSource { .. } => "name it by its id, if it is to go all the same",

@@ -5,6 +5,8 @@ use mantis_sink::Sink;
 use crate::{Password, Place, RepoError, SlotId, UnixMillis};
 
 #[cfg(feature = "encryption")]
+pub use crate::age_key::{Identity, InvalidAgeKey, Recipient};
+#[cfg(feature = "encryption")]
 pub use crate::kdf::PasswordCost;
 
 /// A key slot, for people.
@@ -16,15 +18,59 @@ pub struct KeyInfo {
     pub created_at: UnixMillis,
     /// Its owner's own words.
     pub label: String,
+    /// What opens it.
+    pub kind: KeyKind,
     /// Whether the repository was opened with it.
     pub current: bool,
 }
 
-/// A password that is to open a repository.
+/// What opens a key slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A password.
+    Password,
+    /// An identity of age.
+    Age {
+        /// Its recipient, `age1…`.
+        recipient: String,
+    },
+    /// Something that this version knows nothing of.
+    Unknown,
+}
+
+/// What a new key is sealed for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum KeyLock {
+    /// A password.
+    Password(Password),
+    /// A recipient of age: its identity opens it.
+    #[cfg(feature = "encryption")]
+    Recipient(Recipient),
+}
+
+/// What a repository is opened with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Credential {
+    /// A password.
+    Password(Password),
+    /// Identities of age, any of which may open it.
+    #[cfg(feature = "encryption")]
+    Identities(Vec<Identity>),
+}
+
+impl From<Password> for Credential {
+    fn from(password: Password) -> Self {
+        Self::Password(password)
+    }
+}
+
+/// A key that is to open a repository.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// The password.
-    pub password: Password,
+    /// What opens it.
+    pub lock: KeyLock,
     /// What people call it.
     pub label: String,
 }

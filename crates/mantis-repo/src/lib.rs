@@ -1,7 +1,7 @@
 //! The backup repository, format version 1: segments of frames, manifests, the catalogue; backing up,
 //! verifying and restoring. The bytes are described in the project's `docs/format.md`.
 //!
-//! - [`Repository`]: make one, open one, find backups; with a [`Password`], encrypted ones.
+//! - [`Repository`]: make one, open one, find backups; with a [`Credential`], encrypted ones.
 //! - [`Session`] and [`BackupWriter`]: page runs in, a committed backup out; with a [`Parent`], what changed.
 //! - [`Repository::restore`]: the pages of a backup, each proved, in any order and in parallel.
 //! - [`Repository::verify`]: reads back and proves every byte; [`Repository::repair`] and
@@ -14,6 +14,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "encryption")]
+mod age_file;
+#[cfg(feature = "encryption")]
+mod age_key;
 mod archive;
 mod backup_writer;
 mod borrow_cursor;
@@ -79,9 +83,9 @@ pub use diff::Difference;
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;
 pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, SlotId};
+pub use keys::{Credential, KeyInfo, KeyKind, KeyLock, NewKey};
 #[cfg(feature = "encryption")]
-pub use keys::PasswordCost;
-pub use keys::{KeyInfo, NewKey};
+pub use keys::{Identity, InvalidAgeKey, PasswordCost, Recipient};
 pub use layout::Place;
 pub use leftovers::Leftovers;
 pub use manifest::{

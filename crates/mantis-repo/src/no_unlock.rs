@@ -3,7 +3,7 @@
 use mantis_sink::Sink;
 
 use crate::vault::Vault;
-use crate::{NewKey, Password, RepoError, RepoId, UnixMillis};
+use crate::{Credential, NewKey, RepoError, RepoId, UnixMillis};
 
 /// Nothing: this build opens no encrypted repository.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) async fn create(
     _: RepoId,
     _: [u8; 32],
     _: [u8; 32],
-    _: (NewKey, UnixMillis),
+    _: (Vec<NewKey>, UnixMillis),
 ) -> Result<(Vault, Unlocked), RepoError> {
     Err(RepoError::NoEncryption)
 }
@@ -24,7 +24,7 @@ pub(crate) async fn create(
 pub(crate) async fn open(
     _: &dyn Sink,
     _: RepoId,
-    _: &Password,
+    _: &Credential,
 ) -> Result<(Vault, Unlocked), RepoError> {
     Err(RepoError::NoEncryption)
 }

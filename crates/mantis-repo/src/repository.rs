@@ -9,7 +9,7 @@ use crate::keys::{self, Unlocked};
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
 use crate::vault::Vault;
-use crate::{NewKey, ObjectHash, PageHasher, Password, Place, RepoError, RepoId, UnixMillis};
+use crate::{Credential, NewKey, ObjectHash, PageHasher, Place, RepoError, RepoId, UnixMillis};
 
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u16 = 1;
@@ -39,7 +39,7 @@ fn is_missing(error: &RepoError) -> bool {
 }
 
 impl Repository {
-    /// Makes a repository in a store; an encrypted one where a key is given. `entropy` must be fresh random
+    /// Makes a repository in a store; an encrypted one where keys are given. `entropy` must be fresh random
     /// bytes: the repository's id and all its keys come from it.
     ///
     /// The keys are stored first; `mantis.repo` decides; a crash before its copy leaves a repository without
@@ -51,8 +51,9 @@ impl Repository {
         sink: Arc<dyn Sink>,
         entropy: [u8; 32],
         now: UnixMillis,
-        key: Option<NewKey>,
+        keys: impl IntoIterator<Item = NewKey>,
     ) -> Result<Self, RepoError> {
+        let new: Vec<NewKey> = keys.into_iter().collect();
         let derive = |what| blake3::derive_key(what, &entropy);
         let mut id = [0; 16];
         id.copy_from_slice(&derive("mantis-backup 2026 repository id")[..16]);
@@ -61,9 +62,9 @@ impl Repository {
         let params = Params {
             created_at: now,
             required: Vec::new(),
-            encrypted: key.is_some(),
+            encrypted: !new.is_empty(),
             page_hash: HIGHWAY_128.to_owned(),
-            page_hash_key: key.is_none().then_some(ObjectHash(page_hash_key)),
+            page_hash_key: new.is_empty().then_some(ObjectHash(page_hash_key)),
         };
         let params_key =
             Place::Params.key().map_err(|error| RepoError::damaged("mantis.repo", error))?;
@@ -73,14 +74,13 @@ impl Repository {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
-        let (vault, unlocked) = match key {
-            None => (Vault::plain(id, page_hash_key), None),
-            Some(key) => {
-                keys::remove_strays(&*sink).await?;
-                let (vault, unlocked) =
-                    keys::create(&*sink, id, entropy, page_hash_key, (key, now)).await?;
-                (vault, Some(unlocked))
-            }
+        let (vault, unlocked) = if new.is_empty() {
+            (Vault::plain(id, page_hash_key), None)
+        } else {
+            keys::remove_strays(&*sink).await?;
+            let (vault, unlocked) =
+                keys::create(&*sink, id, entropy, page_hash_key, (new, now)).await?;
+            (vault, Some(unlocked))
         };
         let sealed = params.seal(id, salt)?;
         match put_own(&*sink, Place::Params, sealed.clone()).await {
@@ -91,23 +91,26 @@ impl Repository {
         Ok(Self(Arc::new(Inner { sink, created_at: now, vault: Arc::new(vault), unlocked })))
     }
 
-    /// Opens the repository in a store, with a password if it is encrypted. Where `mantis.repo` is missing
+    /// Opens the repository in a store, with a password or identities if it is encrypted. Where `mantis.repo` is missing
     /// or damaged, its copy serves.
     ///
     /// # Errors
     /// [`RepoError::NoRepository`], [`RepoError::TooNew`], [`RepoError::NeedsPassword`],
-    /// [`RepoError::WrongPassword`]; [`RepoError::NotEncrypted`] where a password is given and there is
+    /// [`RepoError::WrongPassword`]; [`RepoError::NotEncrypted`] where one is given and there is
     /// nothing to open with it, as someone may have put another repository in the place; or what keeps it
     /// from being read.
-    pub async fn open(sink: Arc<dyn Sink>, password: Option<&Password>) -> Result<Self, RepoError> {
+    pub async fn open(
+        sink: Arc<dyn Sink>,
+        credential: Option<&Credential>,
+    ) -> Result<Self, RepoError> {
         let (id, params) = find_params(&*sink).await?;
         let location = || sink.location();
-        let (vault, unlocked) = match (params.page_hash_key, password) {
+        let (vault, unlocked) = match (params.page_hash_key, credential) {
             (Some(key), None) => (Vault::plain(id, key.0), None),
             (Some(_), Some(_)) => return Err(RepoError::NotEncrypted { location: location() }),
             (None, None) => return Err(RepoError::NeedsPassword { location: location() }),
-            (None, Some(password)) => {
-                let (vault, unlocked) = keys::open(&*sink, id, password).await?;
+            (None, Some(credential)) => {
+                let (vault, unlocked) = keys::open(&*sink, id, credential).await?;
                 (vault, Some(unlocked))
             }
         };

@@ -6,14 +6,17 @@
 use mantis_sink::{ObjectKey, Sink, Span};
 use zeroize::Zeroizing;
 
-use crate::kdf::PasswordCost;
-use crate::key_slot::{KeySlot, MAX_KEY_LEN, PASSWORD};
+use crate::kdf::{PasswordCost, hkdf};
+use crate::key_slot::{KeySlot, MAX_KEY_LEN};
 use crate::keyring::Keyring;
 use crate::session::put_own;
 use crate::vault::{Secret, Vault};
-use crate::{KeyInfo, NewKey, Password, Place, RepoError, RepoId, Repository, SlotId, UnixMillis};
+use crate::{
+    Credential, KeyInfo, KeyKind, KeyLock, NewKey, ObjectHash, Place, RepoError, RepoId,
+    Repository, SlotId, UnixMillis,
+};
 
-/// The most slots that are tried, as each takes the time of a password.
+/// The most keys there may be: each password that is tried takes its time.
 const MAX_SLOTS: usize = 16;
 
 /// How a repository was opened.
@@ -52,8 +55,8 @@ async fn make_slot(
     let keyring_key = keyring_key.clone();
     blocking(move || {
         let cost = PasswordCost::default();
-        let with = (&key.password, cost);
-        KeySlot::new(repo, SlotId(id), salt, with, &keyring_key, (&key.label, now))
+        let with = (&key.lock, cost);
+        KeySlot::new((repo, SlotId(id)), salt, with, &keyring_key, (&key.label, now))
     })
     .await
 }
@@ -88,16 +91,26 @@ pub(crate) async fn create(
     repo: RepoId,
     entropy: [u8; 32],
     page_hash_key: [u8; 32],
-    (key, now): (NewKey, UnixMillis),
+    (keys, now): (Vec<NewKey>, UnixMillis),
 ) -> Result<(Vault, Unlocked), RepoError> {
+    if keys.len() > MAX_SLOTS {
+        return Err(RepoError::TooManyKeys { limit: MAX_SLOTS });
+    }
     let keyring_key = secret(&entropy, "mantis-backup 2026 keyring key");
     let first = secret(&entropy, "mantis-backup 2026 master key");
     let keyring = Keyring::new(Zeroizing::new(page_hash_key), first);
     store_keyring(sink, repo, &entropy, &keyring, &keyring_key).await?;
-    let slot = make_slot(repo, &entropy, &keyring_key, (key, now)).await?;
-    store_slot(sink, repo, &entropy, &slot).await?;
-    let vault = keyring.vault(repo);
-    Ok((vault, Unlocked { slot: slot.id, keyring_key }))
+    let mut first = None;
+    for (at, key) in keys.into_iter().enumerate() {
+        let mut hasher = blake3::Hasher::new_derive_key("mantis-backup 2026 entropy of a slot");
+        hasher.update(&entropy).update(&(at as u64).to_le_bytes());
+        let own: [u8; 32] = hasher.finalize().into();
+        let slot = make_slot(repo, &own, &keyring_key, (key, now)).await?;
+        store_slot(sink, repo, &own, &slot).await?;
+        first.get_or_insert(slot.id);
+    }
+    let slot = first.ok_or(RepoError::Kdf { what: "there is no key to seal it for".into() })?;
+    Ok((keyring.vault(repo), Unlocked { slot, keyring_key }))
 }
 
 async fn slots(sink: &dyn Sink, repo: RepoId) -> Result<Vec<KeySlot>, RepoError> {
@@ -144,22 +157,27 @@ async fn newest_keyring(sink: &dyn Sink, repo: RepoId, key: &Secret) -> Result<K
     Err(failed.unwrap_or_else(missing))
 }
 
-/// Opens the keys of a repository with a password.
+/// Opens the keys of a repository.
 pub(crate) async fn open(
     sink: &dyn Sink,
     repo: RepoId,
-    password: &Password,
+    credential: &Credential,
 ) -> Result<(Vault, Unlocked), RepoError> {
-    let known = slots(sink, repo).await?;
-    for slot in known.into_iter().filter(|slot| slot.kind == PASSWORD).take(MAX_SLOTS) {
-        let (id, password) = (slot.id, password.clone());
-        if let Some(keyring_key) = blocking(move || slot.open(repo, &password)).await? {
+    let mut known = slots(sink, repo).await?;
+    known.retain(|slot| slot.takes_password() == matches!(credential, Credential::Password(_)));
+    for slot in known.into_iter().take(MAX_SLOTS) {
+        let (id, credential) = (slot.id, credential.clone());
+        if let Some(keyring_key) = blocking(move || slot.open(repo, &credential)).await? {
             let keyring = newest_keyring(sink, repo, &keyring_key).await?;
             let vault = keyring.vault(repo);
             return Ok((vault, Unlocked { slot: id, keyring_key }));
         }
     }
-    Err(RepoError::WrongPassword { location: sink.location() })
+    let credential = match credential {
+        Credential::Password(_) => "password",
+        Credential::Identities(_) => "identity",
+    };
+    Err(RepoError::WrongPassword { credential, location: sink.location() })
 }
 
 impl Repository {
@@ -177,15 +195,30 @@ impl Repository {
             current: slot.id == current,
             id: slot.id,
             created_at: slot.created_at,
+            kind: slot.kind(),
             label: slot.label,
         };
         Ok(slots(self.sink(), self.id()).await?.into_iter().map(info).collect())
     }
 
-    /// Adds a password that opens the repository; opened with it once before this returns.
+    /// Tells this repository's keys from all others, without giving any of them away.
+    ///
+    /// A slot for a recipient of age proves nothing of who made it. Someone who can write to the store could put
+    /// keys of his own there, sealed for the same recipient, and read what is written from then on. Who opens
+    /// with identities keeps this number, which stays the same through rotations and changes of keys, and compares
+    /// it each time. With a password there is no need: nobody without it makes a slot that it opens.
     ///
     /// # Errors
-    /// [`RepoError::NotEncrypted`], or what the store reports.
+    /// [`RepoError::NotEncrypted`].
+    pub fn keyring_id(&self) -> Result<ObjectHash, RepoError> {
+        let info = [&b"mantis-backup 1 keyring id"[..], &self.id().0].concat();
+        Ok(ObjectHash(*hkdf(&self.opened_with()?.keyring_key[..], &[], &info)?))
+    }
+
+    /// Adds a key that opens the repository. It is read back before this returns; a password opens it once.
+    ///
+    /// # Errors
+    /// [`RepoError::NotEncrypted`], [`RepoError::TooManyKeys`], or what the store reports.
     pub async fn add_key(
         &self,
         key: NewKey,
@@ -193,23 +226,30 @@ impl Repository {
         now: UnixMillis,
     ) -> Result<KeyInfo, RepoError> {
         let unlocked = self.opened_with()?;
-        let password = key.password.clone();
+        if slots(self.sink(), self.id()).await?.len() >= MAX_SLOTS {
+            return Err(RepoError::TooManyKeys { limit: MAX_SLOTS });
+        }
+        let lock = key.lock.clone();
         let slot = make_slot(self.id(), &entropy, &unlocked.keyring_key, (key, now)).await?;
         store_slot(self.sink(), self.id(), &entropy, &slot).await?;
         let place = Place::KeySlot(slot.id);
         let name = place.key().map_err(|error| RepoError::damaged("a key", error))?;
         let bytes = self.sink().get(&name, Span::Whole { limit: MAX_KEY_LEN }).await?;
         let stored = KeySlot::read(name.as_str(), &bytes, self.id())?;
-        let repo = self.id();
-        let opened = blocking(move || stored.open(repo, &password)).await?;
-        if opened.as_deref() != Some(&*unlocked.keyring_key) {
-            return Err(RepoError::damaged(name, "it does not open as it was made"));
+        let mut right = stored == slot;
+        if let KeyLock::Password(password) = lock {
+            let repo = self.id();
+            let opened = blocking(move || stored.open(repo, &password.into())).await?;
+            right &= opened.as_deref() == Some(&*unlocked.keyring_key);
         }
-        let KeySlot { id, created_at, label, .. } = slot;
-        Ok(KeyInfo { id, created_at, label, current: false })
+        if !right {
+            return Err(RepoError::damaged(name, "it is not as it was made"));
+        }
+        let (id, created_at, kind) = (slot.id, slot.created_at, slot.kind());
+        Ok(KeyInfo { id, created_at, kind, label: slot.label, current: false })
     }
 
-    /// Removes a key by the start of its id; never the last one. Its password opens the repository no
+    /// Removes a key by the start of its id; never the last one. What opened it opens the repository no
     /// more; what its owner has seen, he has seen.
     ///
     /// # Errors
@@ -222,7 +262,8 @@ impl Repository {
             let (prefix, count) = (prefix.to_owned(), found.len());
             return Err(RepoError::NoSuchKey { prefix, count });
         };
-        if keys.len() == 1 {
+        let others = keys.iter().filter(|other| other.id != key.id);
+        if !others.into_iter().any(|other| other.kind != KeyKind::Unknown) {
             return Err(RepoError::LastKey { id: key.id });
         }
         let place = Place::KeySlot(key.id);
@@ -232,7 +273,7 @@ impl Repository {
     }
 
     /// Adds a master key: what is written from here on is sealed with it. What is there stays sealed
-    /// with the keys before it, and every password opens all of them.
+    /// with the keys before it, and every key opens all of them.
     ///
     /// # Errors
     /// [`RepoError::NotEncrypted`], or what the store reports: `AlreadyExists` where another process

@@ -53,6 +53,15 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) password_command: Option<String>,
+    /// Identities of age (AGE-SECRET-KEY-1…) that open an encrypted repository: this file's lines
+    #[arg(
+        long,
+        global = true,
+        env = "MANTIS_IDENTITY_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) identity_file: Option<PathBuf>,
     /// Print one JSON document on standard output: the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -99,7 +108,7 @@ pub(crate) enum Command {
     /// restores every backup and proves that each is one consistent moment, and compares the writer's
     /// speed with and without the backup.
     Demo(DemoArgs),
-    /// Make a repository; an encrypted one where a password is given
+    /// Make a repository; an encrypted one where a password or a recipient is given
     Init(InitArgs),
     /// Back up databases while they are written
     Backup(BackupArgs),

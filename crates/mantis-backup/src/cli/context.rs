@@ -6,7 +6,8 @@ use mantis_repo::{RepoError, Repository};
 use mantis_stream::CancellationToken;
 
 use super::args::Cli;
-use super::password::PasswordSource;
+use super::credentials::CredentialSource;
+use super::known_keys;
 use crate::{Error, open_repository};
 
 /// What every command needs.
@@ -17,15 +18,15 @@ pub(crate) struct Context {
     pub(crate) quiet: bool,
     pub(crate) bars: bool,
     pub(crate) cancel: CancellationToken,
-    password: PasswordSource,
+    credentials: CredentialSource,
 }
 
 impl Context {
     pub(crate) fn new(cli: &Cli) -> Self {
         let bars = !cli.no_progress && !cli.quiet && std::io::stderr().is_terminal();
         let cancel = CancellationToken::new();
-        let password = PasswordSource::of(cli);
-        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel, password }
+        let credentials = CredentialSource::of(cli);
+        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel, credentials }
     }
 
     /// The first signal asks jobs to stop and clean up; the second ends the process.
@@ -62,23 +63,27 @@ impl Context {
         })
     }
 
-    /// Where the password comes from.
-    pub(crate) const fn password(&self) -> &PasswordSource {
-        &self.password
+    /// Where passwords and identities come from.
+    pub(crate) const fn credentials(&self) -> &CredentialSource {
+        &self.credentials
     }
 
-    /// Opens the repository. Where it is encrypted, no password was given and there is a terminal, it is
-    /// asked for there.
+    /// Opens the repository. Where it is encrypted, nothing to open it was given and there is a terminal, the
+    /// password is asked for there. Where identities were given, its keys must be those that they were.
     pub(crate) async fn open(&self) -> Result<Repository, Error> {
         let url = self.url()?;
-        let given = self.password.given()?;
-        match open_repository(url, given.as_ref()).await {
-            Err(Error::Repo(RepoError::NeedsPassword { .. })) if PasswordSource::can_ask() => {
-                let password = PasswordSource::ask(&format!("Password of {url}: "))?;
-                open_repository(url, Some(&password)).await
+        let given = self.credentials.given()?;
+        let repo = match open_repository(url, &given).await {
+            Err(Error::Repo(RepoError::NeedsPassword { .. })) if CredentialSource::can_ask() => {
+                let password = CredentialSource::ask(&format!("Password of {url}: "))?;
+                open_repository(url, &[password.into()]).await?
             }
-            opened => opened,
+            opened => opened?,
+        };
+        if self.credentials.has_identities() {
+            known_keys::check(&repo)?;
         }
+        Ok(repo)
     }
 
     /// Fails where someone asked to stop.

@@ -3,10 +3,11 @@
 mod args;
 mod commands;
 mod context;
+mod credentials;
 mod exit_code;
+mod known_keys;
 mod output;
 mod parse;
-mod password;
 mod progress;
 
 use std::io::{IsTerminal, Write};

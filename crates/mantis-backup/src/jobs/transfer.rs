@@ -10,12 +10,13 @@ use std::time::Instant;
 use mantis_engine::RestoreFile;
 use mantis_page::{PageNo, PageRange, PageRun, PageSize};
 use mantis_repo::{
-    ArchiveSink, BackupInfo, BackupWriter, Out, Parent, Password, Purpose, RepoError, Repository,
+    ArchiveSink, BackupInfo, BackupWriter, Credential, Out, Parent, Purpose, RepoError, Repository,
     RestoreOptions, Restored as Pages, Session, WriteOptions,
 };
 use mantis_sink::Sink;
 use mantis_snapshot::{Geometry, PageTarget};
 
+use crate::system::open_in;
 use crate::{Error, clock};
 
 /// Bytes read from the restored copy at once.
@@ -81,8 +82,8 @@ pub struct ImportJob {
     pub name: String,
     /// The file, readable and at its beginning.
     pub file: File,
-    /// Opens the file, where it is encrypted.
-    pub password: Option<Password>,
+    /// What opens the file, where it is encrypted: the first that does.
+    pub credentials: Vec<Credential>,
     /// Where the backup is restored to on its way; the system's temporary folder without it.
     pub temp_folder: Option<PathBuf>,
     /// How it is written.
@@ -102,8 +103,8 @@ pub async fn import(job: ImportJob) -> Result<BackupInfo, Error> {
     let sink: Arc<dyn Sink> =
         Arc::new(opened.map_err(|error| Error::io("read the file", io::Error::other(error)))??);
     let encrypted = Repository::is_encrypted_at(&*sink).await?;
-    let password = job.password.as_ref().filter(|_| encrypted);
-    let archive = Repository::open(sink, password).await?;
+    let credentials = if encrypted { &job.credentials[..] } else { &[] };
+    let archive = open_in(sink, credentials).await?;
     let catalogue = archive.catalogue().await?;
     let [backup] = &catalogue.backups[..] else {
         let what = format!("it holds {} readable backups, not one", catalogue.backups.len());

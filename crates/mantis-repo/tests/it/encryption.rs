@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mantis_repo::{BackupKind, NewKey, Password, RepoError, Repository, UnixMillis, VerifyOptions};
+use mantis_repo::{
+    BackupKind, Credential, Identity, KeyKind, KeyLock, NewKey, Password, RepoError, Repository,
+    UnixMillis, VerifyOptions,
+};
 use mantis_sink::{MemorySink, Sink, Span};
 use mantis_stream::Compression;
 use tokio::runtime::Runtime;
@@ -15,7 +18,7 @@ fn password(text: &str) -> Password {
 }
 
 fn key(text: &str) -> NewKey {
-    NewKey { password: password(text), label: text.into() }
+    NewKey { lock: KeyLock::Password(password(text)), label: text.into() }
 }
 
 fn encrypted() -> (Runtime, MemorySink, Repository) {
@@ -26,7 +29,7 @@ fn encrypted() -> (Runtime, MemorySink, Repository) {
 }
 
 async fn open(sink: &MemorySink, text: &str) -> Result<Repository, RepoError> {
-    Repository::open(Arc::new(sink.clone()), Some(&password(text))).await
+    Repository::open(Arc::new(sink.clone()), Some(&password(text).into())).await
 }
 
 async fn bytes_of(sink: &MemorySink) -> Vec<(String, Bytes)> {
@@ -103,6 +106,82 @@ fn a_password_is_changed_without_a_moment_in_which_none_opens() {
         // Nothing of a password shows when things are printed.
         let text = format!("{second:?} {:?}", password("hunter2"));
         assert!(!text.contains("hunter2"), "{text}");
+    });
+}
+
+const IDENTITY: &str = "AGE-SECRET-KEY-1U3ES59HHG4ZZCWGWCZ3XKRLAYZ5UMCQHU42PSTHJGWALSAX39H2QEUZQ06";
+const OTHER: &str = "AGE-SECRET-KEY-1VMC4DGJTMRYD5095E0PWQSUFS0T47EQCNKQ6DERWCU4WJF0N3CFS7QH793";
+
+fn for_recipient(identity: &str) -> NewKey {
+    let recipient = identity.parse::<Identity>().unwrap().recipient();
+    NewKey { lock: KeyLock::Recipient(recipient), label: "escrow".into() }
+}
+
+async fn open_by(sink: &MemorySink, identities: &[&str]) -> Result<Repository, RepoError> {
+    let identities = identities.iter().map(|text| text.parse().unwrap()).collect();
+    Repository::open(Arc::new(sink.clone()), Some(&Credential::Identities(identities))).await
+}
+
+#[test]
+fn an_identity_opens_what_was_sealed_for_its_recipient() {
+    let (runtime, sink, repo) = encrypted();
+    runtime.block_on(async {
+        let refused = open_by(&sink, &[IDENTITY]).await;
+        assert!(matches!(refused, Err(RepoError::WrongPassword { credential: "identity", .. })));
+        let bytes = content(1, 30);
+        let made = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None));
+        let made = made.await.unwrap();
+        let added = repo.add_key(for_recipient(IDENTITY), [7; 32], UnixMillis(2)).await.unwrap();
+        assert!(matches!(&added.kind, KeyKind::Age { recipient } if recipient.starts_with("age1")));
+        let again = open_by(&sink, &[OTHER, IDENTITY]).await.unwrap();
+        assert!(restore(&again, &made).await.unwrap() == bytes);
+        assert!(open_by(&sink, &[OTHER]).await.is_err());
+        // It may be the only key; what it opens is the same repository.
+        let first = again.keys().await.unwrap()[0].id.to_string();
+        again.remove_key(&first).await.unwrap();
+        assert!(open(&sink, "first").await.is_err());
+        let (rotated, _) =
+            open_by(&sink, &[IDENTITY]).await.unwrap().rotate([8; 32]).await.unwrap();
+        assert_eq!(rotated.keyring_id().unwrap(), repo.keyring_id().unwrap());
+        let last = rotated.keys().await.unwrap()[0].id.to_string();
+        assert!(matches!(rotated.remove_key(&last).await, Err(RepoError::LastKey { .. })));
+    });
+}
+
+#[test]
+fn a_repository_is_made_for_several_at_once_and_for_no_more_than_are_ever_tried() {
+    let (runtime, sink) = (Runtime::new().unwrap(), MemorySink::new());
+    runtime.block_on(async {
+        let keys = [for_recipient(OTHER), key("first"), for_recipient(IDENTITY)];
+        let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), keys);
+        let repo = init.await.unwrap();
+        open(&sink, "first").await.unwrap();
+        for identity in [IDENTITY, OTHER] {
+            let opened = open_by(&sink, &[identity]).await.unwrap();
+            assert_eq!(opened.keyring_id().unwrap(), repo.keyring_id().unwrap());
+        }
+        for seed in 3..16 {
+            repo.add_key(for_recipient(OTHER), [seed; 32], UnixMillis(2)).await.unwrap();
+        }
+        let refused = repo.add_key(key("one too many"), [99; 32], UnixMillis(2)).await;
+        assert!(matches!(refused, Err(RepoError::TooManyKeys { .. })));
+    });
+}
+
+/// Everyone may seal for a recipient: what the keyring's id is there for.
+#[test]
+fn keys_that_someone_else_put_there_for_the_same_recipient_have_another_id() {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut ids = Vec::new();
+        for seed in [1, 2] {
+            let sink: Arc<MemorySink> = Arc::new(MemorySink::new());
+            let keys = [for_recipient(IDENTITY)];
+            let init = Repository::init(sink.clone(), [seed; 32], UnixMillis(1), keys);
+            init.await.unwrap();
+            ids.push(open_by(&sink, &[IDENTITY]).await.unwrap().keyring_id().unwrap());
+        }
+        assert_ne!(ids[0], ids[1]);
     });
 }
 

@@ -41,16 +41,30 @@ fn copied(kind: &Path) -> tempfile::TempDir {
     folder
 }
 
-async fn open(sink: Arc<dyn Sink>) -> Option<Repository> {
+/// The identity that opens a fixture, where it is for one.
+#[cfg(feature = "encryption")]
+fn identity(kind: &Path) -> Option<mantis_repo::Identity> {
+    let text = std::fs::read_to_string(kind.join("identity.txt")).ok()?;
+    mantis_repo::Identity::parse_file(&text).unwrap().pop()
+}
+
+async fn open(sink: Arc<dyn Sink>, kind: &Path) -> Option<Repository> {
     if !Repository::is_encrypted_at(&*sink).await.unwrap() {
         return Some(Repository::open(sink, None).await.unwrap());
     }
     #[cfg(feature = "encryption")]
-    return Some(
-        Repository::open(sink, Some(&mantis_repo::Password::new("fixture".into()))).await.unwrap(),
-    );
+    {
+        let credential = match identity(kind) {
+            Some(identity) => mantis_repo::Credential::Identities(vec![identity]),
+            None => mantis_repo::Password::new("fixture".into()).into(),
+        };
+        Some(Repository::open(sink, Some(&credential)).await.unwrap())
+    }
     #[cfg(not(feature = "encryption"))]
-    return None;
+    {
+        let _ = kind;
+        None
+    }
 }
 
 #[test]
@@ -64,7 +78,7 @@ fn every_kind_restores_verifies_and_is_built_on() {
         let copy = copied(&kind);
         runtime.block_on(async {
             let sink: Arc<dyn Sink> = Arc::new(LocalSink::new(copy.path()));
-            let Some(repo) = open(sink).await else { return };
+            let Some(repo) = open(sink, &kind).await else { return };
             let backups = repo.catalogue().await.unwrap().backups;
             let wanted = expected.as_array().unwrap();
             assert_eq!(backups.len(), wanted.len(), "{}", kind.display());
@@ -85,7 +99,7 @@ fn every_kind_restores_verifies_and_is_built_on() {
         });
         kinds += 1;
     }
-    assert!(kinds >= 8, "{kinds} kinds");
+    assert!(kinds >= 9, "{kinds} kinds");
 }
 
 /// An exported backup is a repository in one file.
@@ -117,6 +131,11 @@ async fn write_expected(kind: &Path, repo: &Repository) {
     std::fs::write(kind.join("expected.json"), format!("{:#}\n", Value::Array(expected))).unwrap();
 }
 
+/// Made for this: it opens nothing else.
+#[cfg(feature = "encryption")]
+const IDENTITY: &str =
+    "AGE-SECRET-KEY-1VMC4DGJTMRYD5095E0PWQSUFS0T47EQCNKQ6DERWCU4WJF0N3CFS7QH793\n";
+
 #[cfg(feature = "encryption")]
 #[test]
 #[ignore = "the fixtures of a version are made once"]
@@ -131,6 +150,7 @@ fn make_the_fixtures() {
         ("encrypted", Compression::Zstd(3)),
         ("listed", Compression::Zstd(3)),
         ("borrowed", Compression::Zstd(3)),
+        ("recipient", Compression::Lz4),
     ];
     for (name, compression) in kinds {
         let kind = folder().join(name);
@@ -139,9 +159,19 @@ fn make_the_fixtures() {
         }
         runtime.block_on(async {
             let sink: Arc<dyn Sink> = Arc::new(LocalSink::new(kind.join("repo")));
-            let password = mantis_repo::Password::new("fixture".into());
-            let key = mantis_repo::NewKey { password, label: "fixture".into() };
-            let key = (name == "encrypted").then_some(key);
+            let lock = match name {
+                "encrypted" => Some(mantis_repo::KeyLock::Password(mantis_repo::Password::new(
+                    "fixture".into(),
+                ))),
+                "recipient" => {
+                    std::fs::create_dir_all(&kind).unwrap();
+                    std::fs::write(kind.join("identity.txt"), IDENTITY).unwrap();
+                    let recipient = identity(&kind).unwrap().recipient();
+                    Some(mantis_repo::KeyLock::Recipient(recipient))
+                }
+                _ => None,
+            };
+            let key = lock.map(|lock| mantis_repo::NewKey { lock, label: "fixture".into() });
             let repo = Repository::init(sink, [7; 32], UnixMillis(1), key).await.unwrap();
             // Enough for more segments than a manifest lists itself; nearly all of it is zeros.
             let mut bytes = content(1, 50);

@@ -8,9 +8,9 @@ use mantis_repo::WriteOptions;
 use crate::Error;
 use crate::cli::args::ImportArgs;
 use crate::cli::context::Context;
+use crate::cli::credentials::read_password;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, size};
-use crate::cli::password::read_file;
 use crate::jobs::{ImportJob, import};
 
 /// The file; standard input is copied to a temporary one first, as an archive is read more than once.
@@ -37,9 +37,9 @@ fn open(args: &ImportArgs) -> Result<(String, File), Error> {
 
 pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
-    let password = match &args.from_password_file {
-        Some(file) => Some(read_file(file)?),
-        None => context.password().given()?,
+    let credentials = match &args.from_password_file {
+        Some(file) => vec![read_password(file)?.into()],
+        None => context.credentials().given()?,
     };
     let (name, file) = tokio::task::block_in_place(|| open(&args))?;
     let write = WriteOptions {
@@ -48,7 +48,7 @@ pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<Ending, E
         ..WriteOptions::default()
     };
     let temp_folder = args.temp_folder;
-    let info = import(ImportJob { repo, name, file, password, temp_folder, write }).await?;
+    let info = import(ImportJob { repo, name, file, credentials, temp_folder, write }).await?;
     context.result(&backup_json(&info))?;
     context.say(format!(
         "imported {} of {}: {} stored",

@@ -1,23 +1,29 @@
 //! `mantis init`
 
-use mantis_repo::NewKey;
+use mantis_repo::{KeyLock, NewKey};
 use serde_json::json;
 
 use crate::cli::args::InitArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
+use crate::cli::known_keys;
 use crate::{Error, init_repository};
 
 pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Ending, Error> {
-    let password = context.password().given()?;
-    let key = password.map(|password| NewKey { password, label: args.label });
-    let encrypted = key.is_some();
-    let repo = init_repository(context.url()?, key).await?;
+    let password = context.credentials().password()?.map(KeyLock::Password);
+    let for_recipients = !args.recipients.is_empty();
+    let locks = password.into_iter().chain(args.recipients.into_iter().map(KeyLock::Recipient));
+    let keys: Vec<NewKey> = locks.map(|lock| NewKey { lock, label: args.label.clone() }).collect();
+    let encrypted = !keys.is_empty();
+    let repo = init_repository(context.url()?, keys).await?;
+    if for_recipients {
+        known_keys::remember(&repo)?;
+    }
     context.result(
         &json!({ "id": repo.id().to_string(), "url": repo.location(), "encrypted": encrypted }),
     )?;
     let how = if encrypted {
-        "encrypted; without the password nobody can read it again, so keep it in a safe place too"
+        "encrypted; without its password or identity nobody can read it again, so keep that in a safe place too"
     } else {
         "not encrypted"
     };

@@ -1,22 +1,26 @@
-//! Where a password comes from: a file, a command, the environment, or the terminal.
+//! What opens a repository, and where it comes from: a password from a file, a command, the environment or the
+//! terminal; identities of age from a file.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mantis_repo::Password;
+use mantis_repo::{Credential, Identity, Password};
+use zeroize::Zeroizing;
 
 use super::args::Cli;
 use crate::Error;
 
 /// The environment's variable that holds a password itself.
 const VARIABLE: &str = "MANTIS_PASSWORD";
-/// The longest password, in bytes: a larger file is no password file.
-const MAX_LEN: usize = 64 << 10;
+/// The longest file of passwords or identities, in bytes: a larger one is none.
+const MAX_LEN: u64 = 64 << 10;
 
-/// Where a password comes from.
+/// Where passwords and identities come from.
 #[derive(Debug, Clone)]
-pub(crate) struct PasswordSource {
+pub(crate) struct CredentialSource {
+    identity_file: Option<PathBuf>,
     file: Option<PathBuf>,
     command: Option<String>,
 }
@@ -43,21 +47,39 @@ fn checked(bytes: Vec<u8>, what: &str) -> Result<Password, Error> {
     Ok(password)
 }
 
-/// The password in a file.
-pub(crate) fn read_file(path: &Path) -> Result<Password, Error> {
-    let what = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| Error::Other {
-        doing: format!("read the password file {what}"),
+fn read(path: &Path, kind: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let opened = File::open(path);
+    let read = opened.and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Error::Other {
+        doing: format!("read the {kind} file {}", path.display()),
         source: error.into(),
         help: Some("check the path and the right to read it".into()),
     })?;
-    if bytes.len() > MAX_LEN {
+    if bytes.len() as u64 > MAX_LEN {
         return Err(Error::usage(
-            format!("{what} is too long for a password file"),
-            "name the file that holds the password alone",
+            format!("{} is too long for a {kind} file", path.display()),
+            format!("name the file that holds the {kind} alone"),
         ));
     }
-    checked(trimmed(bytes), &what)
+    Ok(bytes)
+}
+
+/// The password in a file.
+pub(crate) fn read_password(path: &Path) -> Result<Password, Error> {
+    checked(trimmed(read(path, "password")?), &path.display().to_string())
+}
+
+/// The identities in a file, as `age-keygen` writes it.
+fn read_identities(path: &Path) -> Result<Vec<Identity>, Error> {
+    let bytes = Zeroizing::new(read(path, "identity")?);
+    let text = std::str::from_utf8(&bytes).unwrap_or("\u{FFFD}");
+    Identity::parse_file(text).map_err(|error| {
+        Error::usage(
+            format!("{} is no file of identities: {error}", path.display()),
+            "it holds lines that start with AGE-SECRET-KEY-1, as `age-keygen` writes them",
+        )
+    })
 }
 
 fn run_command(command: &str) -> Result<Password, Error> {
@@ -78,17 +100,34 @@ fn run_command(command: &str) -> Result<Password, Error> {
     checked(trimmed(output.stdout), "the password command")
 }
 
-impl PasswordSource {
+impl CredentialSource {
     pub(crate) fn of(cli: &Cli) -> Self {
-        Self { file: cli.password_file.clone(), command: cli.password_command.clone() }
+        Self {
+            identity_file: cli.identity_file.clone(),
+            file: cli.password_file.clone(),
+            command: cli.password_command.clone(),
+        }
+    }
+
+    /// What is given without asking, in the order in which it is tried: identities take no time.
+    pub(crate) fn given(&self) -> Result<Vec<Credential>, Error> {
+        let identities = self.identity_file.as_deref().map(read_identities).transpose()?;
+        let password = self.password()?;
+        let identities = identities.map(Credential::Identities);
+        Ok(identities.into_iter().chain(password.map(Credential::Password)).collect())
+    }
+
+    /// Whether identities are given.
+    pub(crate) const fn has_identities(&self) -> bool {
+        self.identity_file.is_some()
     }
 
     /// The password, where one is given without asking. The file comes before the command, and both before
     /// the variable.
-    pub(crate) fn given(&self) -> Result<Option<Password>, Error> {
+    pub(crate) fn password(&self) -> Result<Option<Password>, Error> {
         use std::os::unix::ffi::OsStringExt;
         if let Some(file) = &self.file {
-            return read_file(file).map(Some);
+            return read_password(file).map(Some);
         }
         if let Some(command) = &self.command {
             return run_command(command).map(Some);
