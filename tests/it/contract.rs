@@ -141,3 +141,19 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     drop(world);
 }
+
+#[test]
+fn a_cache_of_indexes_is_used_where_it_is_asked_for_and_may_vanish() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    world.ok(&["backup", "bank.db", "--cache-dir", "cache"]);
+    let listed = world.ok(&["list", "--cache-dir", "cache"]);
+    assert!(world.path("cache").is_dir());
+    assert_eq!(world.ok(&["list", "--cache-dir", "cache"]), listed);
+    std::fs::remove_dir_all(world.path("cache")).unwrap();
+    assert_eq!(world.ok(&["list", "--cache-dir", "cache"]), listed);
+    std::fs::remove_dir_all(world.path("cache")).unwrap();
+    assert_eq!(world.ok(&["list"]), listed);
+    assert_eq!(world.ok(&["list", "--no-cache"]), listed);
+    assert!(!world.path("cache").exists(), "a local repository has no use for it");
+}

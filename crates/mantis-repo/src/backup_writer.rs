@@ -158,7 +158,7 @@ impl BackupWriter {
                 break;
             }
             let repo = &self.session.repo;
-            let index = SegmentReader::new(repo.vault(), segment)?.index(repo.sink()).await?;
+            let index = SegmentReader::new(repo.vault(), segment)?.index(repo).await?;
             self.twins.learn(segment, &index);
         }
         Ok(())

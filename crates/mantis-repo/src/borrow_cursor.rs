@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use mantis_page::PageRange;
-use mantis_sink::Sink;
 
 use crate::digest::Held;
 use crate::segment_reader::SegmentReader;
@@ -37,7 +36,7 @@ impl BorrowCursor {
         })
     }
 
-    async fn hashes(&mut self, segment: u32, sink: &dyn Sink) -> Result<Hashes, RepoError> {
+    async fn hashes(&mut self, segment: u32, repo: &Repository) -> Result<Hashes, RepoError> {
         if let Some(at) = self.kept.iter().position(|(kept, _)| *kept == segment) {
             let found = self.kept.remove(at);
             let hashes = found.as_ref().map(|(_, hashes)| Arc::clone(hashes));
@@ -47,7 +46,7 @@ impl BorrowCursor {
         }
         let missing = || RepoError::damaged("a manifest", "it borrows from no segment");
         let reader = self.segments.get(segment as usize).ok_or_else(missing)?;
-        let index = reader.index(sink).await?;
+        let index = reader.index(repo).await?;
         let hashes: Hashes =
             Arc::new(index.data_pages().map(|(page, hash)| (page.get(), hash)).collect());
         self.kept.truncate(KEPT - 1);
@@ -58,7 +57,7 @@ impl BorrowCursor {
     /// Notes what the layer holds of the pages of a range. Ranges must ascend.
     pub(crate) async fn collect(
         &mut self,
-        sink: &dyn Sink,
+        repo: &Repository,
         range: PageRange,
         held: &mut [Option<Held>],
     ) -> Result<(), RepoError> {
@@ -69,7 +68,7 @@ impl BorrowCursor {
         while let Some(run) = self.borrows.get(at).copied()
             && run.first <= last
         {
-            let hashes = self.hashes(run.segment, sink).await?;
+            let hashes = self.hashes(run.segment, repo).await?;
             for page in run.first.max(first)..=last.min(run.first + run.pages - 1) {
                 let hash = hashes.get(&(run.from + (page - run.first))).ok_or_else(|| {
                     RepoError::damaged("a manifest", "it borrows a page that its segment has not")

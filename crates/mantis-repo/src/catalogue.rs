@@ -115,15 +115,17 @@ impl Repository {
     ) -> Result<Manifest, RepoError> {
         let place = Place::Manifest(session, hash);
         let key = place.key().map_err(|error| RepoError::damaged("a manifest", error))?;
-        let bytes = self.sink().get(&key, Span::Whole { limit: MAX_MANIFEST_LEN }).await?;
-        if ObjectHash::of([&bytes[..]]) != hash {
-            return Err(RepoError::damaged(key, "its bytes do not match its name"));
-        }
-        let manifest = Manifest::open(key.as_str(), &bytes, self.vault())?;
-        if manifest.info.session != session {
-            return Err(RepoError::damaged(key, "it is another session's"));
-        }
-        Ok(manifest)
+        self.read_proved(&key, Span::Whole { limit: MAX_MANIFEST_LEN }, |bytes| {
+            if ObjectHash::of([&bytes[..]]) != hash {
+                return Err(RepoError::damaged(&key, "its bytes do not match its name"));
+            }
+            let manifest = Manifest::open(key.as_str(), bytes, self.vault())?;
+            if manifest.info.session != session {
+                return Err(RepoError::damaged(&key, "it is another session's"));
+            }
+            Ok(manifest)
+        })
+        .await
     }
 
     /// What a session committed, and the hash of its manifest; its long layers have no segments yet.

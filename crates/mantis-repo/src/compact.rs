@@ -176,7 +176,7 @@ impl Repository {
             return Ok(facts);
         }
         let reads = layer.segments.clone().into_iter().map(|segment| async move {
-            SegmentReader::new(self.vault(), &segment)?.index(self.sink()).await
+            SegmentReader::new(self.vault(), &segment)?.index(self).await
         });
         let mut reads = futures::stream::iter(reads).buffered(READS);
         while let Some(index) = reads.try_next().await? {

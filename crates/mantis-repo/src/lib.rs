@@ -35,6 +35,7 @@ mod error;
 mod fingerprint;
 mod forget;
 mod ids;
+mod index_cache;
 #[cfg(feature = "encryption")]
 mod kdf;
 #[cfg(feature = "encryption")]
@@ -83,6 +84,7 @@ pub use diff::Difference;
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;
 pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, SlotId};
+pub use index_cache::IndexCache;
 pub use keys::{Credential, KeyInfo, KeyKind, KeyLock, NewKey};
 #[cfg(feature = "encryption")]
 pub use keys::{Identity, InvalidAgeKey, PasswordCost, Recipient};

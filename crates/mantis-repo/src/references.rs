@@ -154,10 +154,12 @@ impl Repository {
     pub(crate) async fn read_list(&self, list: LayerList) -> Result<crate::Layer, RepoError> {
         let key = list_key(list)?;
         let limit = crate::manifest::MAX_MANIFEST_LEN;
-        let bytes = self.sink().get(&key, Span::Whole { limit }).await?;
-        if crate::ObjectHash::of([&bytes[..]]) != list.hash {
-            return Err(RepoError::damaged(key, "its bytes do not match its name"));
-        }
-        crate::manifest::open_list(key.as_str(), &bytes, self.vault())
+        self.read_proved(&key, Span::Whole { limit }, |bytes| {
+            if crate::ObjectHash::of([&bytes[..]]) != list.hash {
+                return Err(RepoError::damaged(&key, "its bytes do not match its name"));
+            }
+            crate::manifest::open_list(key.as_str(), bytes, self.vault())
+        })
+        .await
     }
 }

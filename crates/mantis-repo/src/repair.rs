@@ -81,6 +81,16 @@ impl Repository {
         entropy: [u8; 32],
         now: UnixMillis,
     ) -> Result<RepairReport, RepoError> {
+        let stored = self.without_cache();
+        stored.repair_stored(options, entropy, now).await
+    }
+
+    async fn repair_stored(
+        &self,
+        options: &RepairOptions,
+        entropy: [u8; 32],
+        now: UnixMillis,
+    ) -> Result<RepairReport, RepoError> {
         let mut report = RepairReport::default();
         self.repair_copies(options, &mut report).await?;
         let (damaged, whole) = self.find_damaged(options).await?;
@@ -89,8 +99,7 @@ impl Repository {
         // Announced until the manifests name what they wrote, so that no collector frees it.
         let mut held = Vec::new();
         for (segment, number) in damaged.into_iter().zip(0u64..) {
-            let index =
-                SegmentReader::new(self.vault(), &segment.reference)?.index(self.sink()).await;
+            let index = SegmentReader::new(self.vault(), &segment.reference)?.index(self).await;
             let object = SegmentReader::new(self.vault(), &segment.reference)?.object;
             let lose = |pages| LostSegment {
                 object: object.clone(),
@@ -205,7 +214,7 @@ impl Repository {
                 break;
             }
             let reader = SegmentReader::new(self.vault(), other)?;
-            let found = reader.index(self.sink()).await?;
+            let found = reader.index(self).await?;
             if found.page_size != index.page_size
                 || !found.data_pages().any(|(_, hash)| wanted.contains_key(&hash))
             {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mantis_sink::{Sink, SinkError, Span};
 
+use crate::index_cache::IndexCache;
 use crate::keys::{self, Unlocked};
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
@@ -16,7 +17,10 @@ pub const FORMAT_VERSION: u16 = 1;
 
 /// An open repository. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Repository(Arc<Inner>);
+pub struct Repository {
+    inner: Arc<Inner>,
+    cache: Option<IndexCache>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -88,7 +92,8 @@ impl Repository {
             result => result?,
         }
         put_own(&*sink, Place::ParamsCopy, sealed).await?;
-        Ok(Self(Arc::new(Inner { sink, created_at: now, vault: Arc::new(vault), unlocked })))
+        let inner = Inner { sink, created_at: now, vault: Arc::new(vault), unlocked };
+        Ok(Self { inner: Arc::new(inner), cache: None })
     }
 
     /// Opens the repository in a store, with a password or identities if it is encrypted. Where `mantis.repo` is missing
@@ -115,7 +120,8 @@ impl Repository {
             }
         };
         let created_at = params.created_at;
-        Ok(Self(Arc::new(Inner { sink, created_at, vault: Arc::new(vault), unlocked })))
+        let inner = Inner { sink, created_at, vault: Arc::new(vault), unlocked };
+        Ok(Self { inner: Arc::new(inner), cache: None })
     }
 
     /// Whether the repository in a store is encrypted: whether a password is needed to open it.
@@ -126,62 +132,84 @@ impl Repository {
         Ok(find_params(sink).await?.1.encrypted)
     }
 
+    /// The same repository, whose indexes are kept in a cache too.
+    #[must_use]
+    pub fn with_cache(self, cache: IndexCache) -> Self {
+        Self { cache: Some(cache), ..self }
+    }
+
+    /// The same repository, every byte of it read from the store.
+    pub(crate) fn without_cache(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), cache: None }
+    }
+
+    pub(crate) const fn index_cache(&self) -> Option<&IndexCache> {
+        self.cache.as_ref()
+    }
+
     /// The same repository with other keys in hand.
     #[cfg(feature = "encryption")]
     pub(crate) fn with_keys(&self, vault: Vault, unlocked: Unlocked) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             sink: self.shared_sink(),
             created_at: self.created_at(),
             vault: Arc::new(vault),
             unlocked: Some(unlocked),
-        }))
+        };
+        Self { inner: Arc::new(inner), cache: self.cache.clone() }
     }
 
     #[cfg(feature = "encryption")]
     pub(crate) fn unlocked(&self) -> Option<&Unlocked> {
-        self.0.unlocked.as_ref()
+        self.inner.unlocked.as_ref()
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
-        &self.0.vault
+        &self.inner.vault
     }
 
     /// Whether what is stored is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
-        self.0.vault.is_encrypted()
+        self.inner.vault.is_encrypted()
     }
 
     /// The repository's id.
     #[must_use]
     pub fn id(&self) -> RepoId {
-        self.0.vault.repo()
+        self.inner.vault.repo()
     }
 
     /// When it was made, by its maker's clock.
     #[must_use]
     pub fn created_at(&self) -> UnixMillis {
-        self.0.created_at
+        self.inner.created_at
     }
 
     /// Where it is, for people; without secrets.
     #[must_use]
     pub fn location(&self) -> String {
-        self.0.sink.location()
+        self.inner.sink.location()
+    }
+
+    /// Whether it is reached over a network.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.inner.sink.capabilities().remote
     }
 
     /// Hashes pages under the repository's key.
     #[must_use]
     pub fn page_hasher(&self) -> &PageHasher {
-        self.0.vault.hasher()
+        self.inner.vault.hasher()
     }
 
     pub(crate) fn sink(&self) -> &dyn Sink {
-        &*self.0.sink
+        &*self.inner.sink
     }
 
     pub(crate) fn shared_sink(&self) -> Arc<dyn Sink> {
-        Arc::clone(&self.0.sink)
+        Arc::clone(&self.inner.sink)
     }
 
     /// Proves that the store still holds this repository: asked before an empty listing is believed.

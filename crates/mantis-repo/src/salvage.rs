@@ -95,7 +95,7 @@ impl Pass<'_> {
         };
         self.damaged(&error);
         // Its index may still tell which pages were in it; else any page between the first and the last.
-        match reader.index(sink).await {
+        match reader.index(self.repo).await {
             Ok(index) => {
                 let zeros: Vec<PageRange> = index.zero.clone();
                 self.give_zeros(&zeros, newer)?;

@@ -10,7 +10,7 @@ use crate::envelope::{Envelope, HEADER_LEN, Header, Kind};
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{FrameRef, SegmentIndex};
 use crate::vault::Vault;
-use crate::{ObjectHash, PageHasher, Place, RepoError, SegmentRef};
+use crate::{ObjectHash, PageHasher, Place, RepoError, Repository, SegmentRef};
 
 /// The largest segment that is read, in bytes.
 const MAX_SEGMENT_LEN: u64 = 1 << 30;
@@ -89,11 +89,11 @@ impl SegmentReader {
     }
 
     /// Reads the index alone, in one small read.
-    pub(crate) async fn index(&self, sink: &dyn Sink) -> Result<SegmentIndex, RepoError> {
+    pub(crate) async fn index(&self, repo: &Repository) -> Result<SegmentIndex, RepoError> {
         let start = self.reference.index_at;
         let span = Span::Part(start..start + u64::from(self.reference.index_len));
-        let frame = sink.get(&self.key()?, span).await?;
-        self.decode_index(&self.envelope()?, &frame)
+        let envelope = self.envelope()?;
+        repo.read_proved(&self.key()?, span, |frame| self.decode_index(&envelope, frame)).await
     }
 
     /// Reads the whole segment.

@@ -304,9 +304,11 @@ pub(crate) async fn read_outcome(
 ) -> Result<SessionOutcome, RepoError> {
     let place = Place::Outcome(session);
     let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
-    let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;
-    let json = envelope::open(key.as_str(), &bytes, Kind::Outcome, repo.vault())?;
-    serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
+    repo.read_proved(&key, Span::Whole { limit: MAX_SMALL_LEN }, |bytes| {
+        let json = envelope::open(key.as_str(), bytes, Kind::Outcome, repo.vault())?;
+        serde_json::from_slice(&json).map_err(|error| RepoError::damaged(&key, error))
+    })
+    .await
 }
 
 /// What a session said of itself when it began.

@@ -4,10 +4,8 @@
 //! time. Indexes whose pages nobody asks for are not read.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use mantis_page::PageRange;
-use mantis_sink::Sink;
 use tokio::task::JoinHandle;
 
 use crate::borrow_cursor::BorrowCursor;
@@ -48,12 +46,12 @@ fn entries(index: &SegmentIndex) -> Entries {
 }
 
 impl LayerCursor {
-    fn load(&mut self, sink: &Arc<dyn Sink>, ahead: usize) {
+    fn load(&mut self, repo: &Repository, ahead: usize) {
         while self.loading.len() < ahead {
             let Some(segment) = self.waiting.pop_front() else { return };
-            let sink = Arc::clone(sink);
+            let repo = repo.clone();
             let last = segment.reference.last;
-            let loading = tokio::spawn(async move { Ok(entries(&segment.index(&*sink).await?)) });
+            let loading = tokio::spawn(async move { Ok(entries(&segment.index(&repo).await?)) });
             self.loading.push_back((last, loading));
         }
     }
@@ -61,7 +59,7 @@ impl LayerCursor {
     /// Notes what this layer holds of the pages of a range. Ranges must ascend.
     async fn collect(
         &mut self,
-        (sink, ahead): (&Arc<dyn Sink>, usize),
+        (repo, ahead): (&Repository, usize),
         range: PageRange,
         held: &mut [Option<Held>],
     ) -> Result<(), RepoError> {
@@ -93,13 +91,13 @@ impl LayerCursor {
             if self.loading.is_empty() && begins.is_none_or(|begins| begins > last) {
                 return Ok(());
             }
-            self.load(sink, ahead.max(1));
+            self.load(repo, ahead.max(1));
             let Some((_, loading)) = self.loading.pop_front() else { return Ok(()) };
             let loaded = loading.await;
             self.entries = loaded
                 .map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })??;
             self.at = 0;
-            self.load(sink, ahead);
+            self.load(repo, ahead);
         }
     }
 }
@@ -112,7 +110,7 @@ enum Cursor {
 
 /// A walk over what one backup holds.
 pub(crate) struct StackCursor {
-    sink: Arc<dyn Sink>,
+    repo: Repository,
     layers: Vec<Cursor>,
     page_count: u64,
     ahead: usize,
@@ -148,7 +146,7 @@ impl StackCursor {
         }
         let page_count = manifest.info.meta.page_count;
         let ahead = if sparse { 0 } else { READ_AHEAD };
-        Ok(Self { sink: repo.shared_sink(), layers, page_count, ahead })
+        Ok(Self { repo: repo.clone(), layers, page_count, ahead })
     }
 
     /// What the backup holds of each page of a range; `None` for pages past its end, and for a page that
@@ -162,9 +160,9 @@ impl StackCursor {
         for layer in &mut self.layers {
             match layer {
                 Cursor::Own(layer) => {
-                    layer.collect((&self.sink, self.ahead), range, &mut held).await?;
+                    layer.collect((&self.repo, self.ahead), range, &mut held).await?;
                 }
-                Cursor::Borrowed(layer) => layer.collect(&*self.sink, range, &mut held).await?,
+                Cursor::Borrowed(layer) => layer.collect(&self.repo, range, &mut held).await?,
             }
         }
         let kept = (self.page_count + 1).saturating_sub(range.first().get());

@@ -100,12 +100,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Repository {
     /// Proves backups: every one for an empty `ids`, else those whose ids start so. Every segment is
-    /// read once, however many backups share it.
+    /// read once, however many backups share it; all of it from the store, whatever an [`crate::IndexCache`] holds.
     ///
     /// # Errors
     /// A store that fails, an id that names no backup, or a cancellation. Damage is no error here but
     /// the report.
     pub async fn verify(
+        &self,
+        ids: &[String],
+        options: &VerifyOptions,
+    ) -> Result<VerifyReport, RepoError> {
+        let stored = self.without_cache();
+        stored.verify_stored(ids, options).await
+    }
+
+    async fn verify_stored(
         &self,
         ids: &[String],
         options: &VerifyOptions,

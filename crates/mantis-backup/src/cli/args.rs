@@ -62,6 +62,13 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) identity_file: Option<PathBuf>,
+    /// Keep indexes of the repository there, so as not to read them again; by default in the user's cache folder,
+    /// where the repository is reached over a network. May be removed at any time
+    #[arg(long, global = true, env = "MANTIS_CACHE_DIR", value_name = "FOLDER")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Keep no indexes
+    #[arg(long, global = true, conflicts_with = "cache_dir")]
+    pub(crate) no_cache: bool,
     /// Print one JSON document on standard output: the result
     #[arg(long, global = true)]
     pub(crate) json: bool,

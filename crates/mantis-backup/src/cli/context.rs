@@ -1,8 +1,10 @@
 //! What every command needs: the repository, how to print, and when to stop.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
-use mantis_repo::{RepoError, Repository};
+use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
+use mantis_repo::{IndexCache, RepoError, Repository};
 use mantis_stream::CancellationToken;
 
 use super::args::Cli;
@@ -19,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) bars: bool,
     pub(crate) cancel: CancellationToken,
     credentials: CredentialSource,
+    /// Where indexes are kept, if that was said; `Some(None)`: nowhere.
+    cache: Option<Option<PathBuf>>,
 }
 
 impl Context {
@@ -26,7 +30,20 @@ impl Context {
         let bars = !cli.no_progress && !cli.quiet && std::io::stderr().is_terminal();
         let cancel = CancellationToken::new();
         let credentials = CredentialSource::of(cli);
-        Self { repo: cli.repo.clone(), json: cli.json, quiet: cli.quiet, bars, cancel, credentials }
+        let cache = match (&cli.cache_dir, cli.no_cache) {
+            (_, true) => Some(None),
+            (Some(folder), false) => Some(Some(folder.clone())),
+            (None, false) => None,
+        };
+        Self {
+            repo: cli.repo.clone(),
+            json: cli.json,
+            quiet: cli.quiet,
+            bars,
+            cancel,
+            credentials,
+            cache,
+        }
     }
 
     /// The first signal asks jobs to stop and clean up; the second ends the process.
@@ -83,7 +100,21 @@ impl Context {
         if self.credentials.has_identities() {
             known_keys::check(&repo)?;
         }
-        Ok(repo)
+        Ok(self.with_cache(repo))
+    }
+
+    fn with_cache(&self, repo: Repository) -> Repository {
+        let folder = match &self.cache {
+            Some(said) => said.clone(),
+            None if repo.is_remote() => {
+                choose_base_strategy().ok().map(|dirs| dirs.cache_dir().join("mantis"))
+            }
+            None => None,
+        };
+        match folder {
+            Some(folder) => repo.with_cache(IndexCache::new(folder, IndexCache::USUAL_LIMIT)),
+            None => repo,
+        }
     }
 
     /// Fails where someone asked to stop.

@@ -14,6 +14,7 @@ mod dedup;
 mod encryption;
 mod fixtures;
 mod incremental;
+mod index_cache;
 mod leftovers;
 mod repair;
 mod round_trip;
