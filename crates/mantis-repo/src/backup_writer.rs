@@ -11,6 +11,7 @@ use mantis_stream::{
 
 use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Sum};
+use crate::leftover_cursor::LeftoverCursor;
 use crate::manifest::MAX_LAYER_SEGMENTS;
 use crate::segment_index::MAX_PAGE_COUNT;
 use crate::segment_reader::SegmentReader;
@@ -84,6 +85,7 @@ pub struct BackupWriter {
     /// Runs that are being looked at, in their order.
     digests: OrderedPipeline<Digested>,
     twins: Twins,
+    left: LeftoverCursor,
     stream: SegmentStream,
     /// Once every page is stored.
     segments: Option<Vec<SegmentRef>>,
@@ -135,6 +137,7 @@ impl BackupWriter {
             // One more than there are workers, so that none waits while a result is taken.
             digests: OrderedPipeline::new(jobs(&options) + 1, options.cancel.clone()),
             twins: Twins::new(options.known_pages, meta.page_count),
+            left: LeftoverCursor::default(),
             segments: None,
             next_page: 1,
             bytes_read: 0,
@@ -164,28 +167,33 @@ impl BackupWriter {
         Ok(())
     }
 
-    /// Notes what interrupted backups left, so that it is not sent again: a million pages at most. Segments that
-    /// are damaged are passed over.
+    /// Notes what interrupted backups left, so that it is not sent again: pages that are where they were. Segments
+    /// that are damaged are passed over.
     ///
     /// # Errors
-    /// What the store reports; what was read before is noted.
+    /// What the store reports; nothing is noted then.
     pub async fn resume(&mut self, leftovers: &Leftovers) -> Result<(), RepoError> {
         let repo = self.session.repo.clone();
-        let mut segments = pin!(repo.described(leftovers));
-        while self.twins.has_room_for_leftovers()
-            && let Some(read) = segments.next().await
-        {
-            match read {
-                Ok((segment, index)) if index.page_size == self.page_size => {
-                    self.twins.learn_leftover(&segment, &index);
+        let mut left = LeftoverCursor::default();
+        for segments in &leftovers.sessions {
+            let mut described = pin!(repo.described(segments));
+            let mut readers = Vec::new();
+            while let Some(read) = described.next().await {
+                match read {
+                    Ok((segment, page_size)) if page_size == self.page_size => {
+                        let number = self.twins.add_segment(&segment);
+                        readers.push((number, SegmentReader::new(repo.vault(), &segment)?));
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.is_damage() => {
+                        tracing::info!(%error, "a segment of an interrupted backup is not taken over");
+                    }
+                    Err(error) => return Err(error),
                 }
-                Ok(_) => {}
-                Err(error) if error.is_damage() => {
-                    tracing::info!(%error, "a segment of an interrupted backup is not taken over");
-                }
-                Err(error) => return Err(error),
             }
+            left.add(readers);
         }
+        self.left = left;
         Ok(())
     }
 
@@ -227,7 +235,8 @@ impl BackupWriter {
 
     async fn take(&mut self, digests: Digested) -> Result<(), RepoError> {
         for digest in digests? {
-            let digest = self.twins.sift(digest, self.page_size);
+            let there = self.left.find(&self.session.repo, &digest).await?;
+            let digest = self.twins.sift(digest, self.page_size, &there);
             self.stream.push_digest(&mut self.session, digest).await?;
         }
         Ok(())

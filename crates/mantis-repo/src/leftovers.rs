@@ -4,65 +4,102 @@
 //! after all, remove what it wrote (see `Session::abandon`). Then its segments are as good as those of any backup:
 //! nobody but a collector removes them, and a collector waits for this session.
 
+use mantis_page::PageSize;
 use mantis_sink::{ObjectInfo, Span};
 
 use crate::envelope::{HEADER_LEN, Header, Kind};
 use crate::parent::CALLS;
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{MAX_PAGE_COUNT, SegmentIndex};
-use crate::session::{SessionOutcome, create_outcome, read_intent};
+use crate::session::{SessionOutcome, create_outcome, read_intent, read_outcome};
 use crate::{ObjectHash, Place, Purpose, RepoError, Repository, SegmentRef, Session, SessionId};
 use futures::{Stream, StreamExt};
 
 /// The largest segment index that is read, in bytes.
 const MAX_INDEX_LEN: u64 = 64 << 20;
 
+/// The most interrupted backups that are taken over from, the newest first: an index of each is in memory.
+const MAX_SESSIONS: usize = 8;
+
 /// Segments that interrupted backups left, for [`BackupWriter::resume`](crate::BackupWriter::resume).
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    pub(crate) segments: Vec<ObjectInfo>,
+    /// Those of each session.
+    pub(crate) sessions: Vec<Vec<ObjectInfo>>,
 }
 
 impl Leftovers {
     /// How many segments there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.segments.len()
+        self.sessions.iter().map(Vec::len).sum()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.len() == 0
     }
 }
 
+enum State {
+    /// It ended as a backup that was fenced, or in another way.
+    Ended { fenced: bool },
+    /// A backup that its owner has not ended.
+    UnderWay { owner: String },
+}
+
+async fn state(repo: &Repository, session: SessionId, ended: bool) -> Result<State, RepoError> {
+    let intent = read_intent(repo, session).await?;
+    if intent.what != Purpose::Backup {
+        return Ok(State::Ended { fenced: false });
+    }
+    if !ended {
+        return Ok(State::UnderWay { owner: intent.owner });
+    }
+    let outcome = read_outcome(repo, session).await?;
+    Ok(State::Ended { fenced: matches!(outcome, SessionOutcome::Fenced) })
+}
+
 impl Session {
-    /// Takes over what dead sessions left. `is_dead` tells from a session's owner whether its process is gone for
-    /// sure; one that it is wrong about loses its backup, and nothing else.
+    /// Takes over what dead sessions left, and those that were fenced before, by a collector or by one that died
+    /// itself after that; only such as began after `after`, the session of the backup that this one is built on.
+    /// `is_dead` tells from a session's owner whether its process is gone for sure; one that it is wrong about loses
+    /// its backup, and nothing else.
     ///
     /// # Errors
     /// What the store reports.
     pub async fn leftovers(
         &mut self,
+        after: Option<SessionId>,
         is_dead: impl Fn(&str) -> bool + Send,
     ) -> Result<Leftovers, RepoError> {
         let repo = self.repo.clone();
         let mut leftovers = Leftovers::default();
-        for session in repo.sessions_in(Place::SESSIONS).await? {
+        let begun = repo.sessions_in(Place::SESSIONS).await?;
+        let ended = repo.sessions_in(Place::OUTCOMES).await?;
+        for session in begun.into_iter().rev().filter(|session| Some(*session) > after) {
             if session == self.id() {
                 continue;
             }
-            let dead = match read_intent(&repo, session).await {
-                Ok(intent) => intent.what == Purpose::Backup && is_dead(&intent.owner),
+            if leftovers.sessions.len() == MAX_SESSIONS {
+                break;
+            }
+            let fenced = match state(&repo, session, ended.binary_search(&session).is_ok()).await {
+                Ok(State::Ended { fenced }) => fenced,
+                Ok(State::UnderWay { owner }) => {
+                    let salt = self.salt();
+                    is_dead(&owner)
+                        && create_outcome(&repo, session, &SessionOutcome::Fenced, salt).await?
+                }
                 Err(error) if error.is_damage() => false,
                 Err(error) => return Err(error),
             };
-            let salt = self.salt();
-            if dead && create_outcome(&repo, session, &SessionOutcome::Fenced, salt).await? {
-                leftovers.segments.extend(repo.segments_of(session).await?);
+            if fenced {
+                leftovers.sessions.push(repo.segments_of(session).await?);
             }
         }
+        leftovers.sessions.retain(|segments| !segments.is_empty());
         Ok(leftovers)
     }
 }
@@ -79,12 +116,12 @@ impl Repository {
         Ok(listed)
     }
 
-    /// The indexes of left segments in order, a few reads ahead.
+    /// What manifests would say of left segments, and the size of their pages, in order; a few reads ahead.
     pub(crate) fn described<'a>(
         &'a self,
-        leftovers: &'a Leftovers,
-    ) -> impl Stream<Item = Result<(SegmentRef, SegmentIndex), RepoError>> + 'a {
-        let reads = leftovers.segments.iter().map(|object| self.describe_segment(object));
+        segments: &'a [ObjectInfo],
+    ) -> impl Stream<Item = Result<(SegmentRef, PageSize), RepoError>> + 'a {
+        let reads = segments.iter().map(|object| self.describe_segment(object));
         futures::stream::iter(reads).buffered(CALLS)
     }
 
@@ -92,7 +129,7 @@ impl Repository {
     async fn describe_segment(
         &self,
         object: &ObjectInfo,
-    ) -> Result<(SegmentRef, SegmentIndex), RepoError> {
+    ) -> Result<(SegmentRef, PageSize), RepoError> {
         let name = object.key.as_str();
         let damaged = |what: &str| RepoError::damaged(name, what);
         let (session, hash) =
@@ -133,6 +170,6 @@ impl Repository {
             last,
             pages: index.pages(),
         };
-        Ok((reference, index))
+        Ok((reference, index.page_size))
     }
 }

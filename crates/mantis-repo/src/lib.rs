@@ -45,6 +45,7 @@ mod keyring;
 mod keys;
 mod layer_pages;
 mod layout;
+mod leftover_cursor;
 mod leftovers;
 mod manifest;
 mod matching;

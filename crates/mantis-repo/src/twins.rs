@@ -17,9 +17,6 @@ use crate::{Borrow, Layer, PageHash, RepoError, SegmentRef};
 /// The most runs of borrowed pages of a backup.
 pub(crate) const MAX_RUNS: usize = 1 << 16;
 
-/// The most pages of interrupted backups that are noted: 40 MiB of memory.
-const MAX_LEFTOVER: usize = 1 << 20;
-
 /// Where a page is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stored {
@@ -90,39 +87,33 @@ impl Twins {
 
     /// Notes the pages of a segment that is there already.
     pub(crate) fn learn(&mut self, segment: &SegmentRef, index: &SegmentIndex) {
-        self.note(segment, index, self.capacity / 2);
-    }
-
-    /// Whether there is room for pages of interrupted backups.
-    pub(crate) fn has_room_for_leftovers(&self) -> bool {
-        self.capacity > 0 && self.known.len() < MAX_LEFTOVER
-    }
-
-    /// Notes the pages of a segment that an interrupted backup left: nearly all of them are going to come again.
-    pub(crate) fn learn_leftover(&mut self, segment: &SegmentRef, index: &SegmentIndex) {
-        self.note(segment, index, MAX_LEFTOVER);
-    }
-
-    fn note(&mut self, segment: &SegmentRef, index: &SegmentIndex, room: usize) {
-        let number = self.before.len() as u32;
+        let number = self.add_segment(segment);
         for (page, hash) in index.data_pages() {
-            if self.known.len() >= room {
+            if !self.has_room() {
                 break;
             }
             self.known.entry(hash).or_insert(Stored::Before(number, page.get()));
         }
-        self.before.push(segment.clone());
     }
 
-    /// Takes out of a digest what is stored already, and notes the rest.
-    pub(crate) fn sift(&mut self, digest: Digest, size: PageSize) -> Digest {
+    /// Notes a segment whose pages are told from elsewhere; its number.
+    pub(crate) fn add_segment(&mut self, segment: &SegmentRef) -> u32 {
+        self.before.push(segment.clone());
+        self.before.len() as u32 - 1
+    }
+
+    /// Takes out of a digest what is stored already, and notes the rest. `there` gives, for each page of it, the
+    /// number of a segment that is known to hold it under the same number; past its end there is none.
+    pub(crate) fn sift(&mut self, digest: Digest, size: PageSize, there: &[Option<u32>]) -> Digest {
         if self.capacity == 0 {
             return digest;
         }
         let pages = digest.data.iter().flat_map(|range| range.pages()).zip(&digest.hashes);
         let mut borrowed = Vec::new();
         for ((page, hash), at) in pages.zip(0usize..) {
-            match self.known.get(hash).copied() {
+            let there = there.get(at).copied().flatten();
+            let there = there.map(|number| Stored::Before(number, page.get()));
+            match there.or_else(|| self.known.get(hash).copied()) {
                 Some(from) if self.borrow(page.get(), from) => borrowed.push(at),
                 Some(_) => {}
                 None if self.known.len() < self.capacity => {

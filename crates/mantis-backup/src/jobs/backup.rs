@@ -87,14 +87,17 @@ pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
 }
 
 /// What interrupted backups left, for one that may rely on it. Where it cannot be had, all is sent again.
-async fn leftovers(job: &BackupJob, session: &mut Session) -> Leftovers {
+async fn leftovers(job: &BackupJob, session: &mut Session, parent: Option<&Parent>) -> Leftovers {
     if job.full {
         return Leftovers::default();
     }
-    session.leftovers(clock::is_dead).await.unwrap_or_else(|error| {
-        tracing::info!(%error, "nothing is taken over from interrupted backups");
-        Leftovers::default()
-    })
+    session
+        .leftovers(parent.map(|parent| parent.info().session), clock::is_dead)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::info!(%error, "nothing is taken over from interrupted backups");
+            Leftovers::default()
+        })
 }
 
 async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
@@ -117,7 +120,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
         }
     };
     let meta = describe(&job, &snapshot);
-    let leftovers = leftovers(&job, &mut session).await;
+    let leftovers = leftovers(&job, &mut session, parent.as_ref()).await;
     let since = changed_since(parent, &snapshot);
     let others = match &since {
         Ok((None, _)) if !job.full => session.others(&job.name).await.map_err(Error::from),
