@@ -6,11 +6,24 @@ use crate::command::{Done, cargo};
 const FEATURES: &[(&str, &[&str])] = &[
     ("mantis-engine", &["sqlite", "redb", "file"]),
     ("mantis-stream", &["encryption", "streams"]),
-    ("mantis-sink", &["opendal", "testing"]),
+    ("mantis-sink", &["opendal", "testing", "remote", "s3", "gcs", "azblob", "webdav", "full"]),
     ("mantis-repo", &["encryption"]),
     (
         "mantis-backup",
-        &["sqlite", "redb", "file", "encryption", "opendal", "streams", "cli", "full"],
+        &[
+            "sqlite",
+            "redb",
+            "file",
+            "encryption",
+            "opendal",
+            "s3",
+            "gcs",
+            "azblob",
+            "webdav",
+            "streams",
+            "cli",
+            "full",
+        ],
     ),
 ];
 

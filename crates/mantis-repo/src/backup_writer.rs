@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use mantis_page::{PageNo, PageRange, PageRun, PageSize};
-use mantis_stream::{
-    CancellationToken, Compression, OrderedPipeline, ProgressTracker, RateLimiter,
-};
+use mantis_sink::RateLimiter;
+use mantis_stream::{CancellationToken, Compression, OrderedPipeline, ProgressTracker};
 
 use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Sum};

@@ -17,15 +17,14 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
 use mantis_sink::ObjectKey;
 
 use crate::references::{References, Referred};
 use crate::session::{SessionOutcome, create_outcome, read_intent};
 use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
 
-/// Deletions under way at once.
-const DELETES: usize = 16;
+/// Objects that a store is asked to delete at once; the most that S3 takes.
+const DELETED_AT_ONCE: usize = 1000;
 
 /// How a collection runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,19 +204,14 @@ impl Collector<'_> {
             condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();
         let sink = self.repo.sink();
         let spared = count - doomed.len();
-        let deletes = doomed.into_iter().map(|key| async move {
-            sink.delete(&key).await?;
-            Ok::<_, RepoError>(key)
-        });
-        let mut deletes = futures::stream::iter(deletes).buffer_unordered(DELETES);
-        while let Some(deleted) = deletes.next().await {
+        for keys in doomed.chunks(DELETED_AT_ONCE) {
+            sink.delete_many(keys).await?;
             // What the next list of the same run shall not name again.
-            if let Some(len) = self.objects.get(&deleted?) {
+            for len in keys.iter().filter_map(|key| self.objects.get(key)) {
                 self.report.freed_bytes += len;
                 self.report.freed_objects += 1;
             }
         }
-        drop(deletes);
         if spared > 0 {
             tracing::info!(%collection, spared, "the list stands, for what was spared");
             return Ok(());

@@ -14,6 +14,8 @@ pub enum SinkErrorKind {
     AlreadyExists,
     /// The store does not allow it.
     PermissionDenied,
+    /// There is nothing to prove oneself with to the store, or it cannot be had.
+    NoCredentials,
     /// The store is full.
     NoSpace,
     /// The object is shorter or longer than it must be.
@@ -116,6 +118,10 @@ impl SinkError {
             }
             SinkErrorKind::AlreadyExists => "someone else wrote it first; run the command again",
             SinkErrorKind::PermissionDenied => "give this user the right to read and write there",
+            SinkErrorKind::NoCredentials => {
+                "set the provider's usual variables or files (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, \
+                 AZURE_STORAGE_ACCOUNT_KEY, …)"
+            }
             SinkErrorKind::NoSpace => "free some space, or use another place",
             SinkErrorKind::WrongLength => "run `mantis verify` to see what is damaged",
             SinkErrorKind::Unavailable => "check the connection, then run the command again",

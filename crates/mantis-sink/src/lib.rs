@@ -1,15 +1,18 @@
-//! Object storage in seven calls: put if absent, get, stat, list, delete, settle, and what the store promises.
+//! Object storage in a few calls: put if absent, get, stat, list, delete, settle, and what the store promises.
 //!
 //! Objects are immutable: there is no overwrite, no rename and no append, because a backup needs none
 //! and many stores do them badly. Nothing here knows what the bytes mean.
 //!
 //! - [`Sink`]: the trait; [`LocalSink`]: a folder, durable for real; [`MemorySink`]: for tests;
-//!   feature `opendal`: every store that OpenDAL speaks to.
+//!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`: those, by URL.
+//! - [`StreamConfig`]: how a store over a network is talked to; `RetrySink` tries again, within bounds.
 //! - [`open_url`]: the sink that a path or URL names.
 //! - feature `testing`: `RecordingSink`, `FaultSink` and the `conformance` suite.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "remote")]
+mod address;
 mod capability;
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -18,13 +21,25 @@ mod error;
 mod fault;
 mod key;
 mod local;
+mod measure;
 mod memory;
 #[cfg(feature = "opendal")]
 mod opendal_sink;
 mod payload;
+#[cfg(feature = "remote")]
+mod pushback;
+mod rate;
 #[cfg(feature = "testing")]
 mod record;
+#[cfg(feature = "remote")]
+mod retry_sink;
+#[cfg(feature = "http")]
+mod services;
 mod sink;
+#[cfg(feature = "remote")]
+mod stream_config;
+#[cfg(feature = "http")]
+mod transport;
 mod url;
 
 pub use capability::Capabilities;
@@ -33,11 +48,17 @@ pub use error::{SinkError, SinkErrorKind};
 pub use fault::{Fault, FaultSink};
 pub use key::{InvalidKey, ObjectKey};
 pub use local::LocalSink;
+pub use measure::{parse_duration, parse_rate};
 pub use memory::MemorySink;
 #[cfg(feature = "opendal")]
 pub use opendal_sink::OpendalSink;
 pub use payload::Payload;
+pub use rate::RateLimiter;
 #[cfg(feature = "testing")]
 pub use record::{Call, RecordingSink};
+#[cfg(feature = "remote")]
+pub use retry_sink::RetrySink;
 pub use sink::{ObjectInfo, Sink, Span};
+#[cfg(feature = "remote")]
+pub use stream_config::StreamConfig;
 pub use url::open_url;

@@ -1,12 +1,16 @@
-//! The seven calls.
+//! The eight calls.
 
 use std::fmt::Debug;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 
 use crate::{Capabilities, ObjectKey, Payload, SinkError};
+
+/// Single deletes under way at once, where a store has no other ones.
+const DELETES: usize = 16;
 
 /// Which bytes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,20 @@ pub trait Sink: Send + Sync + Debug {
     /// # Errors
     /// What keeps the store from it.
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError>;
+
+    /// Removes objects, as [`Self::delete`] does: in as few calls as the store allows. After an error some may be
+    /// gone.
+    ///
+    /// # Errors
+    /// What keeps the store from it.
+    async fn delete_many(&self, keys: &[ObjectKey]) -> Result<(), SinkError> {
+        let deletes: Vec<_> = keys.iter().map(|key| self.delete(key)).collect();
+        let mut deletes = futures::stream::iter(deletes).buffer_unordered(DELETES);
+        while let Some(deleted) = deletes.next().await {
+            deleted?;
+        }
+        Ok(())
+    }
 
     /// Makes the objects that a folder shows as durable as those whose `put_new` returned. A writer that was
     /// killed may have left objects that are seen and that a power cut would still take; whoever is to rely on

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::{LocalSink, Sink, SinkError, SinkErrorKind};
 
-fn refuse(kind: SinkErrorKind, url: &str, why: String) -> SinkError {
-    // Only the scheme: the rest may hold a secret.
-    let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
-    SinkError::new(kind, "open the repository's store", scheme, "this build").caused_by(why)
+/// An error that names no more of an address than its scheme, as the rest may hold a secret.
+pub(crate) fn refuse(kind: SinkErrorKind, scheme: &str, why: impl Into<String>) -> SinkError {
+    SinkError::new(kind, "open the repository's store", scheme, "this build").caused_by(why.into())
 }
 
-fn decode_percent(text: &str) -> Option<String> {
+/// Undoes percent-encoding; `None` for what is none, or no UTF-8.
+pub(crate) fn decode_percent(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -37,14 +37,41 @@ fn memory() -> Result<Arc<dyn Sink>, SinkError> {
     Ok(Arc::new(crate::MemorySink::new()))
 }
 
-/// The sink that a path or URL names: `./backups`, `/srv/backups`, `file:///srv/backups`, `memory://`.
+/// The schemes of stores over a network, and the feature that a build needs for each.
+const REMOTE: &[(&str, &str)] =
+    &[("s3", "s3"), ("gcs", "gcs"), ("gs", "gcs"), ("azblob", "azblob"), ("webdav", "webdav")];
+
+#[cfg(feature = "http")]
+fn remote(scheme: &str, rest: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
+    use crate::address::Address;
+    let open: fn(Address) -> Result<Arc<dyn Sink>, SinkError> = match scheme {
+        #[cfg(feature = "s3")]
+        "s3" => crate::services::s3,
+        #[cfg(feature = "gcs")]
+        "gcs" | "gs" => crate::services::gcs,
+        #[cfg(feature = "azblob")]
+        "azblob" => crate::services::azblob,
+        #[cfg(feature = "webdav")]
+        "webdav" => crate::services::webdav,
+        _ => return Ok(None),
+    };
+    open(Address::parse(scheme, rest)?).map(Some)
+}
+
+#[cfg(not(feature = "http"))]
+fn remote(_: &str, _: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
+    Ok(None)
+}
+
+/// The sink that a path or URL names: `./backups`, `/srv/backups`, `file:///srv/backups`, `memory://`, and, with their
+/// features, `s3://bucket/prefix`, `gcs://bucket/prefix`, `azblob://container/prefix`, `webdav://host/path`.
 ///
 /// # Errors
 /// `InvalidAddress` for what is no address; `Unsupported` for a scheme that this build has not.
 pub fn open_url(url: &str) -> Result<Arc<dyn Sink>, SinkError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         if url.is_empty() {
-            return Err(refuse(SinkErrorKind::InvalidAddress, url, "the address is empty".into()));
+            return Err(refuse(SinkErrorKind::InvalidAddress, url, "the address is empty"));
         }
         return Ok(Arc::new(LocalSink::new(PathBuf::from(url))));
     };
@@ -55,17 +82,25 @@ pub fn open_url(url: &str) -> Result<Arc<dyn Sink>, SinkError> {
             }
             _ => {
                 let why = "a file URL is file:// and a path from the root: file:///srv/backups";
-                Err(refuse(SinkErrorKind::InvalidAddress, url, why.into()))
+                Err(refuse(SinkErrorKind::InvalidAddress, scheme, why))
             }
         },
         "memory" => memory(),
-        _ => {
-            let why = format!(
-                "there is no store for `{scheme}://` here; there are file:// and memory://"
-            );
-            Err(refuse(SinkErrorKind::Unsupported, url, why))
-        }
+        _ => match remote(scheme, rest)? {
+            Some(sink) => Ok(sink),
+            None => Err(unsupported(scheme)),
+        },
     }
+}
+
+fn unsupported(scheme: &str) -> SinkError {
+    let why = match REMOTE.iter().find(|(known, _)| *known == scheme) {
+        Some((_, feature)) => format!(
+            "this build has no `{scheme}://`: build it with the feature `{feature}`, or `full` for every store"
+        ),
+        None => format!("there is no store for `{scheme}://`"),
+    };
+    refuse(SinkErrorKind::Unsupported, scheme, why)
 }
 
 #[cfg(test)]
@@ -86,10 +121,26 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_without_its_secrets() {
-        for url in ["", "file://relative", "file:///bad%zz", "s3://key:secret@bucket"] {
+        for url in
+            ["", "file://relative", "file:///bad%zz", "s3://key:secret@bucket", "ftp://a:secret@b"]
+        {
             let error = open_url(url).unwrap_err();
             let text = format!("{error} {error:?}");
             assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn stores_by_their_addresses() {
+        let sink =
+            open_url("s3://bucket/a/b?region=eu-1&storage_class=STANDARD_IA&attempts=2").unwrap();
+        assert_eq!(sink.location(), "s3://bucket/a/b");
+        assert!(sink.capabilities().remote && sink.capabilities().exclusive_create);
+        for bad in
+            ["s3://", "s3://b?sse=rot13", "s3://b?region=x&colour=red", "s3://b?checksum=sum"]
+        {
+            assert_eq!(open_url(bad).unwrap_err().kind(), SinkErrorKind::InvalidAddress, "{bad}");
         }
     }
 }

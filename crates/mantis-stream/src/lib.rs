@@ -7,7 +7,7 @@
 //! - synchronous and free of I/O: [`encode_frame`], [`decode_frame`], [`CodecRegistry`],
 //!   [`Compression`];
 //! - asynchronous: [`OrderedPipeline`] runs work on all cores, bounded, and gives results in order;
-//!   [`RateLimiter`]; [`ProgressTracker`];
+//!   [`ProgressTracker`];
 //! - feature `encryption`: [`Aes256Gcm`] for sealed frames;
 //! - feature `streams`: [`compress_reader`] and its inverse for whole streams.
 
@@ -20,7 +20,6 @@ mod error;
 mod frame;
 mod pipeline;
 mod progress;
-mod rate;
 #[cfg(feature = "streams")]
 mod whole_stream;
 
@@ -33,7 +32,6 @@ pub use error::StreamError;
 pub use frame::{FRAME_HEADER_LEN, Frame, MAX_CHUNK_LEN, Seal, decode_frame, encode_frame};
 pub use pipeline::OrderedPipeline;
 pub use progress::{Progress, ProgressTracker};
-pub use rate::RateLimiter;
 pub use tokio_util::sync::CancellationToken;
 #[cfg(feature = "streams")]
 pub use whole_stream::{Stream, compress_reader, decompress_reader};
