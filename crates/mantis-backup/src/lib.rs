@@ -42,7 +42,9 @@ mod when;
 pub use clock::{entropy, now, owner};
 pub use error::Error;
 pub use source::{Source, SourceOptions};
-pub use system::{BackupRequest, BackupSystem, Builder, init_repository, open_repository};
+pub use system::{
+    BackupRequest, BackupSystem, Builder, init_repository, open_repository, probe_store,
+};
 pub use when::{InvalidTime, format_time, parse_time};
 
 pub use mantis_cow as cow;

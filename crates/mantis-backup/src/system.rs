@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mantis_repo::{BackupInfo, Credential, NewKey, RepoError, Repository, WriteOptions};
-use mantis_sink::{Sink, open_url};
+use mantis_sink::{ProbeReport, Sink, open_url, probe};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use mantis_stream::{CancellationToken, Compression, Progress, ProgressTracker};
 use tokio::sync::watch;
@@ -37,6 +37,17 @@ pub(crate) async fn open_in(
         }
     }
     Ok(Repository::open(sink, Some(last)).await?)
+}
+
+/// Tries out the store at a path or URL; `thorough` makes more objects in it than it lists in one answer. What is
+/// made is removed again.
+///
+/// # Errors
+/// Where it is no address of a store. What is wrong with the store is no error here but the report.
+pub async fn probe_store(url: &str, thorough: bool) -> Result<ProbeReport, Error> {
+    let sink = open_url(url)?;
+    let [a, b, c, d, e, f, g, h, ..] = clock::entropy()?;
+    Ok(probe(&*sink, u64::from_le_bytes([a, b, c, d, e, f, g, h]), thorough).await)
 }
 
 /// Makes a repository at a path or URL; an encrypted one where keys are given.

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use mantis_sink::ObjectKey;
+use mantis_sink::{ObjectKey, race_creators};
 
 use crate::references::{References, Referred};
 use crate::session::{SessionOutcome, create_outcome, read_intent};
@@ -34,6 +34,8 @@ pub struct PruneOptions {
     pub grace_ms: u64,
     /// Say what would be freed, and free nothing.
     pub dry_run: bool,
+    /// Nobody else uses the repository meanwhile: needed where a store lets two create one object.
+    pub exclusive: bool,
 }
 
 /// What a collection did.
@@ -111,11 +113,33 @@ impl Collector<'_> {
         UnixMillis(self.now.0.saturating_sub(grace))
     }
 
+    /// What a collector may free is decided by who creates an outcome first: the store must tell. One that is far away
+    /// is put to the test, as what speaks a protocol need not keep its promises.
+    async fn check_store(&self) -> Result<(), RepoError> {
+        if self.options.exclusive {
+            return Ok(());
+        }
+        let sink = self.repo.sink();
+        let found = if !sink.capabilities().exclusive_create {
+            Err("it does not promise it".to_owned())
+        } else if self.repo.is_remote() {
+            let seed = blake3::derive_key("mantis-backup 2026 collector probe", &self.entropy);
+            let [a, b, c, d, e, f, g, h, ..] = seed;
+            let raced = race_creators(sink, u64::from_le_bytes([a, b, c, d, e, f, g, h])).await;
+            raced.map_err(|fault| fault.what)
+        } else {
+            Ok(String::new())
+        };
+        let location = self.repo.location();
+        found.map(drop).map_err(|what| RepoError::NotExclusive { location, what })
+    }
+
     async fn run(&mut self) -> Result<(), RepoError> {
         self.repo.check_identity().await?;
         let unfinished = self.repo.collections().await?;
         self.objects = self.repo.written_objects().await?;
         if !self.options.dry_run {
+            self.check_store().await?;
             for collection in unfinished {
                 self.finish(collection).await?;
             }

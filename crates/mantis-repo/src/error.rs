@@ -142,6 +142,16 @@ pub enum RepoError {
         /// What is wrong.
         what: String,
     },
+    /// The store does not see to it that of two who create one object, one wins.
+    #[error(
+        "it could not be shown that of two who create one object in {location}, one wins: {what}"
+    )]
+    NotExclusive {
+        /// Where it is.
+        location: String,
+        /// What was found.
+        what: String,
+    },
     /// The newest backup of a source is kept unless it is named itself.
     #[error("backup {id} is the newest of source {source_name:?}")]
     NewestOfSource {
@@ -248,6 +258,9 @@ impl RepoError {
             }
             Self::Kdf { .. } => "another process may need less memory; then try again",
             Self::Unsafe { .. } => "run `mantis verify`, and `mantis prune` again when it is whole",
+            Self::NotExclusive { .. } => {
+                "see `mantis doctor`; while nothing else uses the repository, --exclusive goes without"
+            }
             Self::NewestOfSource { .. } => "name it by its id, if it is to go all the same",
             Self::Stream { .. } | Self::Cancelled => return None,
         })

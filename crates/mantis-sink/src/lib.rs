@@ -6,7 +6,7 @@
 //! - [`Sink`]: the trait; [`LocalSink`]: a folder, durable for real; [`MemorySink`]: for tests;
 //!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`: those, by URL.
 //! - [`StreamConfig`]: how a store over a network is talked to; `RetrySink` tries again, within bounds.
-//! - [`open_url`]: the sink that a path or URL names.
+//! - [`open_url`]: the sink that a path or URL names; [`probe`]: what a store does, tried out.
 //! - feature `testing`: `RecordingSink`, `FaultSink` and the `conformance` suite.
 
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ mod memory;
 #[cfg(feature = "opendal")]
 mod opendal_sink;
 mod payload;
+mod probe;
 #[cfg(feature = "remote")]
 mod pushback;
 mod rate;
@@ -33,6 +34,8 @@ mod rate;
 mod record;
 #[cfg(feature = "remote")]
 mod retry_sink;
+#[cfg(feature = "http")]
+mod server_clock;
 #[cfg(feature = "http")]
 mod services;
 mod sink;
@@ -53,6 +56,7 @@ pub use memory::MemorySink;
 #[cfg(feature = "opendal")]
 pub use opendal_sink::OpendalSink;
 pub use payload::Payload;
+pub use probe::{ProbeFault, ProbeReport, ProbeStep, probe, race_creators};
 pub use rate::RateLimiter;
 #[cfg(feature = "testing")]
 pub use record::{Call, RecordingSink};

@@ -13,13 +13,15 @@ pub struct OpendalSink {
     operator: Operator,
     location: String,
     durable: bool,
+    #[cfg(feature = "http")]
+    clock: Option<crate::server_clock::ServerClock>,
 }
 
 fn kind(error: &opendal::Error) -> SinkErrorKind {
     match error.kind() {
         // OpenDAL has no kind for it, but says which step it was.
         ErrorKind::Unexpected
-            if !error.is_temporary() && chain(error).contains("reqsign::Sign") =>
+            if !error.is_temporary() && error.to_string().contains("reqsign::Sign") =>
         {
             SinkErrorKind::NoCredentials
         }
@@ -37,11 +39,15 @@ fn kind(error: &opendal::Error) -> SinkErrorKind {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
+/// What went wrong, without what was sent and what came back.
+fn describe(error: &opendal::Error) -> String {
+    let mut text = format!("{}: {}", error.kind(), error.message());
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
     }
+    scrub(&text)
 }
 
 /// Takes the queries of addresses out of a text: some hold signatures or tokens.
@@ -69,7 +75,18 @@ impl OpendalSink {
     /// hold no secret; `durable` says whether what it acknowledges survives a crash.
     #[must_use]
     pub fn new(operator: Operator, location: impl Into<String>, durable: bool) -> Self {
-        Self { operator, location: location.into(), durable }
+        Self {
+            operator,
+            location: location.into(),
+            durable,
+            #[cfg(feature = "http")]
+            clock: None,
+        }
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn with_clock(self, clock: crate::server_clock::ServerClock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// A store in this process's memory.
@@ -79,7 +96,7 @@ impl OpendalSink {
     pub fn memory() -> Result<Self, SinkError> {
         let location = "memory://";
         let operator = Operator::new(opendal::services::Memory::default()).map_err(|error| {
-            SinkError::new(kind(&error), "open", "the store", location).caused_by(error)
+            SinkError::new(kind(&error), "open", "the store", location).caused_by(describe(&error))
         })?;
         Ok(Self::new(operator, location, false))
     }
@@ -91,8 +108,7 @@ impl OpendalSink {
     ) -> impl FnOnce(opendal::Error) -> SinkError {
         let error = (doing, object.to_string(), self.location.clone());
         move |source| {
-            SinkError::new(kind(&source), error.0, error.1, error.2)
-                .caused_by(scrub(&chain(&source)))
+            SinkError::new(kind(&source), error.0, error.1, error.2).caused_by(describe(&source))
         }
     }
 
@@ -155,11 +171,11 @@ impl OpendalSink {
         let (key, location) = (key.clone(), self.location.clone());
         move |error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<opendal::Error>());
-            let kind = match inner {
-                Some(error) => kind(error),
-                None => SinkErrorKind::Unavailable,
+            let (kind, why) = match inner {
+                Some(error) => (kind(error), describe(error)),
+                None => (SinkErrorKind::Unavailable, scrub(&error.to_string())),
             };
-            SinkError::new(kind, "read", key, location).caused_by(scrub(&chain(&error)))
+            SinkError::new(kind, "read", key, location).caused_by(why)
         }
     }
 }
@@ -176,6 +192,11 @@ impl Sink for OpendalSink {
             durable: self.durable,
             remote: self.operator.info().scheme() != "memory",
         }
+    }
+
+    #[cfg(feature = "http")]
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.clock.as_ref().and_then(crate::server_clock::ServerClock::skew_ms)
     }
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {

@@ -147,6 +147,10 @@ impl Sink for RetrySink {
         self.inner.capabilities()
     }
 
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.inner.clock_skew_ms()
+    }
+
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
         self.upload.pass(payload.len() as usize).await;
         let unsure = std::sync::atomic::AtomicBool::new(false);

@@ -15,6 +15,7 @@ use opendal::Operator;
 
 use crate::address::Address;
 use crate::pushback::Pushback;
+use crate::server_clock::ServerClock;
 use crate::transport::with_transport;
 use crate::{OpendalSink, RetrySink, Sink, SinkError, StreamConfig, stream_config};
 
@@ -54,8 +55,13 @@ fn finish<B: opendal::Builder>(
     let invalid = |why: &str| address.invalid(why.to_owned());
     let operator = Operator::new(builder).map_err(|error| invalid(error.message()))?;
     address.clone().finish(&format!("{options}, {}", stream_config::OPTIONS))?;
-    let pushback = Pushback::new();
-    let operator = with_transport(operator, &config, (pushback.clone(), create_only), &location)?;
-    let sink = OpendalSink::new(operator, location, true);
+    let (pushback, clock) = (Pushback::new(), ServerClock::new());
+    let operator = with_transport(
+        operator,
+        &config,
+        (pushback.clone(), clock.clone(), create_only),
+        &location,
+    )?;
+    let sink = OpendalSink::new(operator, location, true).with_clock(clock);
     Ok(Arc::new(RetrySink::with_pushback(Arc::new(sink), config, pushback)))
 }

@@ -42,6 +42,11 @@ pub trait Sink: Send + Sync + Debug {
     /// What it promises.
     fn capabilities(&self) -> Capabilities;
 
+    /// How far the store's clock is ahead of ours, in milliseconds, as far as its last answer told.
+    fn clock_skew_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Creates an object, whole or not at all. Once this returns, the object is as durable as the
     /// store makes it. A crash before leaves nothing under the name.
     ///

@@ -7,12 +7,14 @@ use opendal::{Buffer, HttpBody, HttpTransport, HttpTransporter, OperationContext
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use crate::pushback::Pushback;
+use crate::server_clock::ServerClock;
 use crate::{SinkError, SinkErrorKind, StreamConfig};
 
 /// Sends requests and notes what answers say about time.
 struct Transport {
     inner: ReqwestTransport,
     pushback: Pushback,
+    clock: ServerClock,
     /// Makes every PUT fail where there is something: for stores whose service in OpenDAL cannot ask for it.
     create_only: bool,
 }
@@ -37,6 +39,7 @@ impl HttpTransport for Transport {
         metrics::counter!("mantis_store_requests_total", "method" => method, "status" => status)
             .increment(1);
         let answer = answer?;
+        self.clock.note(answer.headers());
         let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         if busy.contains(&answer.status())
             && let Some(after) = retry_after(answer.headers())
@@ -51,7 +54,7 @@ impl HttpTransport for Transport {
 pub(crate) fn with_transport(
     operator: Operator,
     config: &StreamConfig,
-    (pushback, create_only): (Pushback, bool),
+    (pushback, clock, create_only): (Pushback, ServerClock, bool),
     location: &str,
 ) -> Result<Operator, SinkError> {
     let client = reqwest::Client::builder()
@@ -65,7 +68,8 @@ pub(crate) fn with_transport(
             SinkError::new(SinkErrorKind::Other, "make a client for", "the store", location)
                 .caused_by(error)
         })?;
-    let transport = Transport { inner: ReqwestTransport::new(client), pushback, create_only };
+    let transport =
+        Transport { inner: ReqwestTransport::new(client), pushback, clock, create_only };
     let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
     Ok(operator.with_context(context))
 }

@@ -18,7 +18,7 @@ pub(crate) use backup::{BackupArgs, Priority};
 pub(crate) use demo::DemoArgs;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
-pub(crate) use look::{DiffArgs, ListArgs};
+pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
 pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
 pub(crate) use transfer::{ExportArgs, ImportArgs};
@@ -32,7 +32,7 @@ pub(crate) use verify::VerifyArgs;
     mantis restore latest --to restored.db --repo /srv/backups"
 )]
 pub(crate) struct Cli {
-    /// The repository: a path or URL (./backups, file:///srv/backups)
+    /// The repository: a path or URL (./backups, file:///srv/backups, s3://bucket/prefix)
     #[arg(long, global = true, env = "MANTIS_REPO", value_name = "URL", hide_env_values = true)]
     pub(crate) repo: Option<String>,
     /// The password of an encrypted repository: the first line's worth of this file
@@ -143,6 +143,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Bring an exported backup into the repository
     Import(ImportArgs),
+    /// Try a repository's store out: rights, conditional writes, clock; each fault with its cure
+    Doctor(DoctorArgs),
     /// Keys of an encrypted repository
     Key {
         #[command(subcommand)]

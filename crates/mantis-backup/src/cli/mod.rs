@@ -99,6 +99,7 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,
             Command::Prune(args) => commands::prune::run(&context, args).await,
+            Command::Doctor(args) => commands::doctor::run(&context, args).await,
             Command::Key { what } => commands::key::run(&context, what).await,
             Command::Completions { .. } | Command::Man { .. } | Command::DemoWriter { .. } => {
                 Ok(Ending::Done)

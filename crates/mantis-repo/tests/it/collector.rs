@@ -12,7 +12,7 @@ use crate::world::{backup, content, in_memory, incremental, meta, plain, restore
 const HOUR: i64 = 3_600_000;
 
 async fn prune(repo: &Repository, entropy: u8, grace_ms: u64, now: i64) -> PruneReport {
-    let options = PruneOptions { grace_ms, dry_run: false };
+    let options = PruneOptions { grace_ms, dry_run: false, exclusive: false };
     repo.prune(options, [entropy; 32], UnixMillis(now)).await.unwrap()
 }
 
@@ -40,7 +40,7 @@ fn what_no_backup_needs_is_freed_and_nothing_else() {
         assert_eq!(prune(&repo, 50, 0, HOUR).await.freed_objects, 0);
         // The first one's segments carry all the others: only its manifest goes.
         forget(&repo, &[made[0].0.id, made[5].0.id], HOUR).await;
-        let plan = PruneOptions { grace_ms: 0, dry_run: true };
+        let plan = PruneOptions { grace_ms: 0, dry_run: true, exclusive: false };
         let planned = repo.prune(plan, [51; 32], UnixMillis(HOUR)).await.unwrap();
         let report = prune(&repo, 52, 0, HOUR).await;
         assert_eq!(
@@ -205,7 +205,7 @@ fn nothing_is_freed_beside_a_manifest_that_cannot_be_read_or_a_store_that_hides_
         let whole = sink.get(&manifest, span).await.unwrap();
         sink.replace(&manifest, whole.slice(..whole.len() / 2));
         let objects = sink.list("seg").await.unwrap();
-        let options = PruneOptions { grace_ms: 0, dry_run: false };
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         let pruned = repo.prune(options, [9; 32], UnixMillis(HOUR)).await;
         assert!(matches!(pruned, Err(RepoError::Unsafe { .. })), "{pruned:?}");
         sink.replace(&manifest, whole);
@@ -243,7 +243,7 @@ fn a_crash_at_any_call_of_a_collection_loses_nothing_and_the_next_one_finishes()
                 let through = Repository::open(Arc::new(faulty.clone()), None).await.unwrap();
                 let first = faulty.calls() + call;
                 faulty.fail_from(first, fault);
-                let options = PruneOptions { grace_ms: 0, dry_run: false };
+                let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
                 let pruned = through.prune(options, [9; 32], UnixMillis(HOUR)).await;
                 let calls = faulty.calls();
                 let story = format!("{fault:?} from call {call}");

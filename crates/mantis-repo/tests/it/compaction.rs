@@ -22,7 +22,7 @@ async fn compact(repo: &Repository, entropy: u8, max_unused: f64) -> CompactRepo
 
 async fn prune(repo: &Repository, entropy: u8) -> u64 {
     // A long time of grace: what a later generation took the place of does not wait for it.
-    let options = PruneOptions { grace_ms: 1 << 40, dry_run: false };
+    let options = PruneOptions { grace_ms: 1 << 40, dry_run: false, exclusive: false };
     let report = repo.prune(options, [entropy; 32], UnixMillis(1 << 41)).await.unwrap();
     report.freed_bytes
 }

@@ -97,7 +97,7 @@ fn a_database_made_of_the_same_template_costs_what_differs() {
         // Whoever is forgotten, the other stays whole.
         let catalogue = repo.catalogue().await.unwrap();
         repo.forget(&catalogue, &[one.id], [9; 32], UnixMillis(0)).await.unwrap();
-        let options = PruneOptions { grace_ms: 0, dry_run: false };
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         repo.prune(options, [10; 32], UnixMillis(1 << 40)).await.unwrap();
         assert!(restore(&repo, &two).await.unwrap() == other);
         assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
@@ -148,7 +148,7 @@ proptest! {
                         cancel: CancellationToken::new(),
                     };
                     repo.compact(&options, [entropy + 100; 32], UnixMillis(0)).await.unwrap();
-                    let options = PruneOptions { grace_ms: 0, dry_run: false };
+                    let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
                     repo.prune(options, [entropy + 50; 32], UnixMillis(1 << 40)).await.unwrap();
                 }
             }

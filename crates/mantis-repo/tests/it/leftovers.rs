@@ -72,7 +72,7 @@ fn what_arrived_is_not_sent_again() {
         assert!(!leftovers.is_empty());
         assert!(info.bytes_stored < bytes.len() as u64 * 2 / 3, "{}", info.bytes_stored);
         assert!(restore(&repo, &info).await.unwrap() == bytes);
-        let options = PruneOptions { grace_ms: 0, dry_run: false };
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         repo.prune(options, [4; 32], UnixMillis(1 << 40)).await.unwrap();
         assert!(restore(&repo, &info).await.unwrap() == bytes);
         assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
@@ -146,7 +146,7 @@ fn one_that_is_killed_again_and_again_gets_there() {
         assert!(leftovers.len() > 20 && before > 14_000_000, "{before}");
         assert!(info.bytes_stored < 14_000 * 530, "{}", info.bytes_stored);
         assert!(restore(&repo, &info).await.unwrap() == bytes);
-        let options = PruneOptions { grace_ms: 0, dry_run: false };
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         repo.prune(options, [6; 32], UnixMillis(1 << 40)).await.unwrap();
         assert!(restore(&repo, &info).await.unwrap() == bytes);
         assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());

@@ -19,7 +19,7 @@ async fn repair(repo: &Repository, entropy: u8, dry_run: bool) -> RepairReport {
 }
 
 async fn prune(repo: &Repository, entropy: u8) {
-    let options = PruneOptions { grace_ms: 0, dry_run: false };
+    let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
     repo.prune(options, [entropy; 32], UnixMillis(9)).await.unwrap();
 }
 

@@ -123,7 +123,7 @@ fn undoer(repo: Repository, world: World, told: Told) -> BoxFuture<'static, Resu
 }
 
 async fn prune(repo: &Repository, entropy: u8) -> Result<(), RepoError> {
-    let options = PruneOptions { grace_ms: 0, dry_run: false };
+    let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
     repo.prune(options, [entropy; 32], LATE).await.map(|_| ())
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct ForgetArgs {
     /// With --prune: how long forgotten backups wait
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: Duration,
+    /// Nothing else uses the repository meanwhile: needed on stores that let two create one object at once
+    #[arg(long)]
+    pub(crate) exclusive: bool,
 }
 
 #[derive(Debug, Args)]
@@ -53,4 +56,7 @@ pub(crate) struct PruneArgs {
     /// uses the repository
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: Duration,
+    /// Nothing else uses the repository meanwhile: needed on stores that let two create one object at once
+    #[arg(long)]
+    pub(crate) exclusive: bool,
 }

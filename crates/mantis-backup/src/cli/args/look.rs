@@ -28,3 +28,14 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "B")]
     pub(crate) b: String,
 }
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Writes, reads, lists and deletes objects under probe/, has several create one object at once, and looks \
+    at the\nstore's clock. Each fault comes with its cure. Exits with 1 where there is any."
+)]
+pub(crate) struct DoctorArgs {
+    /// Also make more objects than a store lists in one answer (1,100, removed again)
+    #[arg(long)]
+    pub(crate) thorough: bool,
+}

@@ -4,7 +4,7 @@ use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository, Selector};
 use mantis_retention::{Candidate, Policy, plan};
 use serde_json::{Value, json};
 
-use super::prune::{MAX_UNUSED, prune};
+use super::prune::{MAX_UNUSED, options, prune};
 use crate::cli::args::ForgetArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
@@ -114,7 +114,8 @@ pub(crate) async fn run(context: &Context, args: ForgetArgs) -> Result<Ending, E
     show(context, &decisions, args.dry_run)?;
     let mut result = decisions_json(&decisions, args.dry_run);
     if args.prune {
-        result["prune"] = prune(context, &repo, (args.grace, MAX_UNUSED), args.dry_run).await?;
+        let options = options(args.grace, args.dry_run, args.exclusive);
+        result["prune"] = prune(context, &repo, MAX_UNUSED, options).await?;
     }
     context.result(&result)?;
     Ok(Ending::Done)

@@ -42,13 +42,20 @@ fn report_json(report: &PruneReport, dry_run: bool) -> Value {
     })
 }
 
+/// The options as they are given.
+pub(crate) fn options(grace: Duration, dry_run: bool, exclusive: bool) -> PruneOptions {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    PruneOptions { grace_ms, dry_run, exclusive }
+}
+
 /// Prunes, says what it did, and gives that as JSON.
 pub(crate) async fn prune(
     context: &Context,
     repo: &Repository,
-    (grace, max_unused): (Duration, f64),
-    dry_run: bool,
+    max_unused: f64,
+    options: PruneOptions,
 ) -> Result<Value, Error> {
+    let dry_run = options.dry_run;
     let compact = CompactOptions {
         max_unused,
         dry_run,
@@ -66,8 +73,6 @@ pub(crate) async fn prune(
             size(compacted.unused_bytes),
         ))?;
     }
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    let options = PruneOptions { grace_ms, dry_run };
     let report = repo.prune(options, clock::entropy()?, clock::now()).await?;
     let (would, kept) = (if dry_run { "would free" } else { "freed" }, size(report.kept_bytes));
     context.say(format!(
@@ -93,7 +98,8 @@ pub(crate) async fn prune(
 
 pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
-    let result = prune(context, &repo, (args.grace, args.max_unused), args.dry_run).await?;
+    let options = options(args.grace, args.dry_run, args.exclusive);
+    let result = prune(context, &repo, args.max_unused, options).await?;
     context.result(&result)?;
     Ok(Ending::Done)
 }
