@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A folder with a repository for which "first" is the password.
 fn encrypted() -> World {
-    let world = World { folder: tempfile::tempdir().unwrap() };
+    let world = World::empty();
     let made = with(&world, "first", &["init"]);
     assert!(made.status.success());
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
@@ -114,7 +114,7 @@ fn an_identity_of_age_opens_what_its_recipient_was_added_to() {
 
 #[test]
 fn keys_that_someone_replaced_are_not_used() {
-    let world = World { folder: tempfile::tempdir().unwrap() };
+    let world = World::empty();
     identity_files(&world);
     assert_eq!(world.ok(&["init", "--recipient", RECIPIENT])["encrypted"], true);
     make_bank(&world.path("bank.db"), "wal", 4096);

@@ -43,10 +43,7 @@ fn what_is_exported_is_imported_as_it_was() {
 
 #[test]
 fn through_a_pipe_and_from_an_encrypted_repository_into_another() {
-    let (from, to) = (
-        World { folder: tempfile::tempdir().unwrap() },
-        World { folder: tempfile::tempdir().unwrap() },
-    );
+    let (from, to) = (World::empty(), World::empty());
     let with = |world: &World, password: &str, arguments: &[&str]| {
         world.command(arguments).env("MANTIS_PASSWORD", password).output().unwrap()
     };

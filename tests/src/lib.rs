@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+pub mod servers;
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -29,6 +31,8 @@ pub fn mantis() -> PathBuf {
 pub struct World {
     /// Removed at the end.
     pub folder: tempfile::TempDir,
+    /// Where the repository is.
+    pub repo: String,
 }
 
 impl Default for World {
@@ -44,9 +48,29 @@ impl World {
     /// Where it cannot be made.
     #[must_use]
     pub fn new() -> Self {
-        let world = Self { folder: tempfile::tempdir().unwrap() };
+        let world = Self::empty();
         world.ok(&["init"]);
         world
+    }
+
+    /// A folder in which a repository is to be made, at `repo`.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo").display().to_string();
+        Self { folder, repo }
+    }
+
+    /// A folder, and an address where a repository is to be made.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), repo: url.to_owned() }
     }
 
     /// A path in the folder.
@@ -59,8 +83,9 @@ impl World {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(mantis());
-        command.args(arguments).arg("--json").env("MANTIS_REPO", self.path("repo"));
+        command.args(arguments).arg("--json").env("MANTIS_REPO", &self.repo);
         command.env("XDG_STATE_HOME", self.path("state"));
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }

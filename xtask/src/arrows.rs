@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mantis-stream",
         ],
     ),
-    ("mantis-tests", &["mantis-backup"]),
+    ("mantis-tests", &["mantis-backup", "mantis-sink"]),
     ("xtask", &[]),
 ];
 

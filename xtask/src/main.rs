@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod command;
 mod features;
+mod integration;
 mod test;
 mod tidy;
 
@@ -17,6 +18,8 @@ const HELP: &str = "cargo xtask COMMAND
   arrows    proves that the crates depend on each other as docs/architecture.md says
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
+  integration  real servers of stores, and the suite over them; over a bucket of your own:
+            integration s3 --url 's3://bucket/prefix?region=…'
   tidy      file sizes, module docs, left-over words
   bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [incremental] [scale] [memory]
   deny      licences, bans and sources of dependencies
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         "loom" => test::loom(),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
+        "integration" => integration::run(rest),
         "deny" => ci::deny(),
         _ => {
             print!("{HELP}");

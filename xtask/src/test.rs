@@ -40,7 +40,8 @@ pub(crate) fn run() -> Done {
     loom()?;
     install_writers()?;
     install_reader()?;
-    cargo(&["test", "--locked", "--workspace", "--all-features"])
+    cargo(&["test", "--locked", "--workspace", "--all-features"])?;
+    crate::integration::run(&["ci".to_owned()])
 }
 
 /// `cargo xtask loom`

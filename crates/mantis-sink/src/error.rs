@@ -114,7 +114,7 @@ impl SinkError {
     pub const fn help(&self) -> &'static str {
         match self.kind {
             SinkErrorKind::NotFound => {
-                "check the repository's address, and that its disk is mounted"
+                "check the repository's address; its disk must be mounted, its bucket must be there"
             }
             SinkErrorKind::AlreadyExists => "someone else wrote it first; run the command again",
             SinkErrorKind::PermissionDenied => "give this user the right to read and write there",

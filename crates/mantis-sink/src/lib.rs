@@ -7,7 +7,7 @@
 //!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`: those, by URL.
 //! - [`StreamConfig`]: how a store over a network is talked to; `RetrySink` tries again, within bounds.
 //! - [`open_url`]: the sink that a path or URL names; [`probe`]: what a store does, tried out.
-//! - feature `testing`: `RecordingSink`, `FaultSink` and the `conformance` suite.
+//! - feature `testing`: `RecordingSink`, `FaultSink`, `FaultProxy` and the `conformance` suite.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,8 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "testing")]
 mod fault;
+#[cfg(feature = "testing")]
+mod fault_proxy;
 mod key;
 mod local;
 mod measure;
@@ -49,6 +51,8 @@ pub use capability::Capabilities;
 pub use error::{SinkError, SinkErrorKind};
 #[cfg(feature = "testing")]
 pub use fault::{Fault, FaultSink};
+#[cfg(feature = "testing")]
+pub use fault_proxy::{FaultProxy, ProxyFault};
 pub use key::{InvalidKey, ObjectKey};
 pub use local::LocalSink;
 pub use measure::{parse_duration, parse_rate};

@@ -32,6 +32,10 @@ fn kind(error: &opendal::Error) -> SinkErrorKind {
         ErrorKind::PermissionDenied => SinkErrorKind::PermissionDenied,
         ErrorKind::RateLimited => SinkErrorKind::Unavailable,
         ErrorKind::Unsupported => SinkErrorKind::Unsupported,
+        // A bucket that is not there is no fault of the address.
+        ErrorKind::ConfigInvalid if error.to_string().contains("NoSuchBucket") => {
+            SinkErrorKind::NotFound
+        }
         ErrorKind::ConfigInvalid => SinkErrorKind::InvalidAddress,
         ErrorKind::RangeNotSatisfied => SinkErrorKind::WrongLength,
         _ if error.is_temporary() => SinkErrorKind::Unavailable,

@@ -1,0 +1,113 @@
+//! Stores that fail: every backup completes right, or fails clearly and the next run goes on.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mantis_sink::{FaultProxy, ProxyFault};
+use mantis_tests::servers::{Kind, Server};
+use mantis_tests::{World, make_bank, prove_bank, start_python};
+
+/// A bank with some megabytes that no compression makes small.
+fn big_bank(world: &World, megabytes: u32) {
+    let path = world.path("bank.db");
+    make_bank(&path, "wal", 4096);
+    let db = rusqlite::Connection::open(path).unwrap();
+    let sql = format!(
+        "create table big(b blob); with recursive n(i) as (select 1 union all select i + 1 from n where i < {}) \
+         insert into big select randomblob(100000) from n",
+        megabytes * 10
+    );
+    db.execute_batch(&sql).unwrap();
+}
+
+/// Of a hundred requests some fail, in every way there is.
+fn through_faults(kind: Kind) {
+    let server = Server::start(kind);
+    let mut met = 0;
+    for seed in 0..3 {
+        let proxy = FaultProxy::start(server.address(), (&ProxyFault::ALL, 80), seed).unwrap();
+        let url = server.url_by(proxy.address(), &format!("repo{seed}")) + "&delay=5ms";
+        let world = World::at(&url);
+        big_bank(&world, 20);
+        world.ok(&["init"]);
+        let writer = start_python(&world.path("bank.db"), false);
+        for _ in 0..3 {
+            world.ok(&["backup", "bank.db"]);
+            world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+            prove_bank(&world.path("r.db"));
+        }
+        drop(writer);
+        assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+        world.ok(&["forget", "--keep-last", "1"]);
+        world.ok(&["prune", "--grace", "0s", "--exclusive"]);
+        world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+        let direct = World::at(&server.url(&format!("repo{seed}")));
+        assert_eq!(direct.ok(&["list"]).as_array().unwrap().len(), 1);
+        assert_eq!(direct.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+        met += proxy.counts().1;
+    }
+    assert!(met > 30, "{met} faults");
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn s3_with_faults_on_the_way() {
+    through_faults(Kind::Moto);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn azure_with_faults_on_the_way() {
+    through_faults(Kind::Azurite);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn a_store_that_is_gone_is_an_error_in_time_and_the_next_run_goes_on() {
+    let server = Server::start(Kind::Moto);
+    let proxy = FaultProxy::start(server.address(), (&[], 0), 0).unwrap();
+    let world = World::at(&(server.url_by(proxy.address(), "repo") + "&timeout=3s&delay=50ms"));
+    big_bank(&world, 60);
+    world.ok(&["init"]);
+    let slow = ["backup", "bank.db", "--compression", "none", "--limit-rate", "20MB/s"];
+    let child = world.command(&slow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    mantis_tests::wait_until("the first segment", || proxy.counts().0 > 12);
+    std::thread::sleep(Duration::from_millis(1500));
+    proxy.set_down(true);
+    let gone = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not done within 3 s") && said.contains("help: "), "{said}");
+    // A call's three seconds, and those of cleaning up what cannot be reached.
+    assert!(gone.elapsed() < Duration::from_secs(25), "{:?}", gone.elapsed());
+    proxy.set_down(false);
+    let backup = world.ok(&["backup", "bank.db", "--compression", "none"]);
+    let (stored, whole) = (backup["bytes_stored"].as_u64(), backup["bytes"].as_u64());
+    assert!(stored.unwrap() < whole.unwrap() * 9 / 10, "what arrived is not sent again: {backup}");
+    world.ok(&["restore", "latest", "--to", "r.db", "--check"]);
+    prove_bank(&world.path("r.db"));
+    assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn a_server_that_is_killed_and_comes_back_is_waited_for() {
+    let mut server = Server::start(Kind::Azurite);
+    let world = World::at(&server.url("repo"));
+    big_bank(&world, 60);
+    world.ok(&["init"]);
+    let slow = ["backup", "bank.db", "--compression", "none", "--limit-rate", "20MB/s"];
+    let child = world.command(&slow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(900));
+        server.kill();
+        std::thread::sleep(Duration::from_millis(600));
+        server.run();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.ok(&["restore", "latest", "--to", "r.db", "--check"]);
+    prove_bank(&world.path("r.db"));
+    assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+}

@@ -1,0 +1,112 @@
+//! Whole lives of repositories in real stores, by the command, beside a live writer.
+
+use mantis_tests::servers::{Kind, Server};
+use mantis_tests::{World, make_bank, prove_bank, start_python};
+
+fn live(kind: Kind) {
+    let server = Server::start(kind);
+    let world = World::at(&server.url("repo"));
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    assert_eq!(world.fails(&["list"], 10).lines().count(), 2);
+    let doctor = world.run(&["doctor"]);
+    assert_eq!(doctor.status.success(), server.is_exclusive());
+    assert!(world.ok(&["init"])["url"].as_str().unwrap().contains("repo"));
+    assert!(world.fails(&["init"], 1).contains("already"));
+    let writer = start_python(&world.path("bank.db"), false);
+    let mut last = 0;
+    for turn in 0..4 {
+        let made = world.ok(&["backup", "bank.db"]);
+        assert_eq!(made["kind"], if turn == 0 { "full" } else { "incremental" });
+        world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+        let seq = prove_bank(&world.path("r.db"));
+        assert!(seq > last, "{seq} after {last}");
+        last = seq;
+    }
+    drop(writer);
+    assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+    world.ok(&["forget", "--keep-last", "2"]);
+    let mut prune = vec!["prune", "--grace", "0s", "--max-unused", "0"];
+    if !server.is_exclusive() {
+        assert!(world.fails(&prune, 1).contains("--exclusive"));
+        prune.push("--exclusive");
+    }
+    let pruned = world.ok(&prune);
+    assert!(pruned["freed_bytes"].as_u64().unwrap() > 0, "{pruned}");
+    assert_eq!(world.ok(&["list"]).as_array().unwrap().len(), 2);
+    world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+    assert_eq!(prove_bank(&world.path("r.db")), last);
+    assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn in_s3() {
+    live(Kind::Moto);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn in_s3s_which_is_not_exclusive() {
+    live(Kind::S3s);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn in_azure() {
+    live(Kind::Azurite);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn over_webdav() {
+    live(Kind::WsgiDav);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn s3s_lets_in_only_who_has_the_key() {
+    let server = Server::start(Kind::S3s);
+    let world = World::at(&server.url("repo"));
+    world.ok(&["init"]);
+    let output = world.command(&["list"]).env("AWS_SECRET_ACCESS_KEY", "hunter2").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let wrong = String::from_utf8(output.stderr).unwrap();
+    assert!(wrong.contains("SignatureDoesNotMatch") && wrong.contains("help: give"), "{wrong}");
+    assert!(!wrong.contains("hunter2"));
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn who_has_no_key_and_what_is_not_there_are_told_apart() {
+    let server = Server::start(Kind::Azurite);
+    let world = World::at(&server.url("repo"));
+    world.ok(&["init"]);
+    // Another key, of the right length.
+    let other =
+        "Fby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    let output = world.command(&["list"]).env("AZURE_STORAGE_ACCOUNT_KEY", other).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("help: give this user the right") && !said.contains("Fby8"), "{said}");
+    assert_eq!(
+        World::at(&server.url("repo").replace("bucket/", "no-such-bucket/"))
+            .run(&["list"])
+            .status
+            .code(),
+        Some(10)
+    );
+    let server = Server::start(Kind::Moto);
+    let world = World::at(&server.url("repo"));
+    let none = world
+        .command(&["init"])
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&none.stderr).contains("AWS_ACCESS_KEY_ID"));
+    let nowhere = World::at(&server.url("repo").replace("bucket/", "no-such-bucket/"));
+    let said = nowhere.fails(&["init"], 1);
+    assert!(said.contains("NoSuchBucket") && said.contains("its bucket must be there"), "{said}");
+    assert!(nowhere.fails(&["list"], 10).contains("help: "));
+}

@@ -1,0 +1,125 @@
+//! Real servers of stores, and the suite over them.
+
+use std::path::PathBuf;
+
+use crate::command::{self, Done, cargo, exists, program, root};
+
+/// What the servers on this machine ask for; Azurite's account is the one that its documentation publishes.
+const CREDENTIALS: &[(&str, &str)] = &[
+    ("AWS_ACCESS_KEY_ID", "mantis"),
+    ("AWS_SECRET_ACCESS_KEY", "only-for-tests"),
+    ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1"),
+    (
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    ),
+];
+
+fn servers() -> PathBuf {
+    root().join("target/servers")
+}
+
+fn with_pip(name: &str, packages: &[&str], proof: &str) -> Done {
+    let folder = servers().join(name);
+    if folder.join(proof).exists() {
+        return Ok(());
+    }
+    let folder = folder.display().to_string();
+    let arguments =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", &folder];
+    command::run(program("python3", &arguments).args(packages))
+}
+
+fn install_node() -> Done {
+    if exists("npm") {
+        return Ok(());
+    }
+    if !exists("apt-get") {
+        return Err("Azurite needs npm: install it with your package manager".into());
+    }
+    command::run(&mut program("apt-get", &["update", "-qq"]))?;
+    let arguments = ["install", "-y", "-qq", "nodejs", "npm"];
+    command::run(program("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Installs s3s-fs, which takes the time of a build.
+fn install_s3s() -> Done {
+    let s3s = servers().join("s3s");
+    if !s3s.join("bin/s3s-fs").exists() {
+        let s3s = s3s.display().to_string();
+        let build = servers().join("build").display().to_string();
+        let version = [
+            "install",
+            "s3s-fs",
+            "--version",
+            "0.14.1",
+            "--features",
+            "binary",
+            "--locked",
+            "--quiet",
+        ];
+        cargo(&[&version[..], &["--root", &s3s, "--target-dir", &build]].concat())?;
+    }
+    Ok(())
+}
+
+/// Installs the other servers in `target/servers`, each in the version that the suite was made with.
+fn install() -> Done {
+    with_pip("moto", &["moto[server]==5.2.5"], "moto")?;
+    with_pip("wsgidav", &["wsgidav==4.4.0", "cheroot"], "wsgidav")?;
+    if !servers().join("azurite/node_modules/.bin/azurite-blob").exists() {
+        install_node()?;
+        let folder = servers().join("azurite").display().to_string();
+        let arguments = [
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--silent",
+            "--prefix",
+            &folder,
+            "azurite@3.37.0",
+        ];
+        command::run(&mut program("npm", &arguments))?;
+    }
+    Ok(())
+}
+
+fn suite(filter: &[&str]) -> Done {
+    // The command is among what is tested.
+    cargo(&["build", "--locked", "--workspace", "--all-features"])?;
+    let base = ["test", "--locked", "--workspace", "--all-features", "--test", "stores", "--"];
+    let mut command = program("cargo", &base);
+    command.args(["--ignored", "--skip", "own_store"]).args(filter);
+    command::run(command.envs(CREDENTIALS.iter().copied()))
+}
+
+/// `cargo xtask integration [KIND] [--url URL]`; `ci`: without what takes a build to install.
+pub(crate) fn run(arguments: &[String]) -> Done {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => {
+            install_s3s()?;
+            install()?;
+            suite(&[])
+        }
+        ["ci"] => {
+            install()?;
+            suite(&["--skip", "s3s"])
+        }
+        [_, "--url", url] | ["--url", url] => {
+            let base =
+                ["test", "--locked", "--workspace", "--all-features", "--test", "stores", "--"];
+            let own = ["--ignored", "--nocapture", "own_store"];
+            command::run(program("cargo", &base).args(own).env("MANTIS_TEST_STORE", url))
+        }
+        [kind @ ("s3" | "azure" | "webdav" | "folder")] => {
+            install_s3s()?;
+            install()?;
+            suite(&[kind])
+        }
+        _ => {
+            Err("integration [ci | s3 | azure | webdav | folder], or integration KIND --url URL"
+                .into())
+        }
+    }
+}
