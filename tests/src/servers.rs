@@ -43,6 +43,10 @@ fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers")
 }
 
+fn credential(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name}: `cargo xtask integration` sets it"))
+}
+
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
@@ -105,9 +109,7 @@ impl Server {
                     ("--access-key", "AWS_ACCESS_KEY_ID"),
                     ("--secret-key", "AWS_SECRET_ACCESS_KEY"),
                 ] {
-                    command
-                        .arg(flag)
-                        .arg(std::env::var(name).expect("cargo xtask integration sets it"));
+                    command.arg(flag).arg(credential(name));
                 }
                 command.arg(folder);
                 command
@@ -185,8 +187,7 @@ impl Server {
                 format!("s3://{BUCKET}/{prefix}?endpoint=http://{address}&region=us-east-1")
             }
             Kind::Azurite => {
-                let account = std::env::var("AZURE_STORAGE_ACCOUNT_NAME")
-                    .expect("cargo xtask integration sets it");
+                let account = credential("AZURE_STORAGE_ACCOUNT_NAME");
                 format!("azblob://{BUCKET}/{prefix}?endpoint=http://{address}/{account}")
             }
             Kind::WsgiDav => format!("webdav://{address}/{prefix}?http"),

@@ -10,8 +10,9 @@ fn check(sink: &Arc<dyn Sink>, exclusive: bool) {
     Runtime::new().unwrap().block_on(async {
         let report = probe(&**sink, 1, true).await;
         assert!(report.is_usable(), "{report:?}");
-        assert_eq!(report.faults().next().is_none(), exclusive, "{report:?}");
         if exclusive {
+            // One that is not shows it in most races, not in all.
+            assert!(report.faults().next().is_none(), "{report:?}");
             conformance::check_sink(Arc::clone(sink)).await;
         } else {
             conformance::check_sink_without_races(Arc::clone(sink)).await;

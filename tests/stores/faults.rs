@@ -90,24 +90,38 @@ fn a_store_that_is_gone_is_an_error_in_time_and_the_next_run_goes_on() {
     assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
 }
 
-#[test]
-#[ignore = "cargo xtask integration"]
-fn a_server_that_is_killed_and_comes_back_is_waited_for() {
-    let mut server = Server::start(Kind::Azurite);
-    let world = World::at(&server.url("repo"));
-    big_bank(&world, 60);
+/// A backup beside which the store goes away twice, for less time than is waited for it.
+fn interrupted(world: &World, mut away: impl FnMut(bool)) {
+    big_bank(world, 60);
     world.ok(&["init"]);
     let slow = ["backup", "bank.db", "--compression", "none", "--limit-rate", "20MB/s"];
     let child = world.command(&slow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(900));
-        server.kill();
+        away(true);
         std::thread::sleep(Duration::from_millis(600));
-        server.run();
+        away(false);
     }
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     world.ok(&["restore", "latest", "--to", "r.db", "--check"]);
     prove_bank(&world.path("r.db"));
     assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn a_server_s3s_that_is_killed_and_comes_back_is_waited_for() {
+    let mut server = Server::start(Kind::S3s);
+    let world = World::at(&server.url("repo"));
+    interrupted(&world, |away| if away { server.kill() } else { server.run() });
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn a_store_out_of_reach_for_a_while_is_waited_for() {
+    let server = Server::start(Kind::Moto);
+    let proxy = FaultProxy::start(server.address(), (&[], 0), 0).unwrap();
+    let world = World::at(&server.url_by(proxy.address(), "repo"));
+    interrupted(&world, |away| proxy.set_down(away));
 }

@@ -152,6 +152,12 @@ pub enum RepoError {
         /// What was found.
         what: String,
     },
+    /// There is another repository where a replica is to be.
+    #[error("the repository at {location} is another one, and no replica of this one")]
+    OtherRepository {
+        /// Where it is.
+        location: String,
+    },
     /// The newest backup of a source is kept unless it is named itself.
     #[error("backup {id} is the newest of source {source_name:?}")]
     NewestOfSource {
@@ -261,6 +267,7 @@ impl RepoError {
             Self::NotExclusive { .. } => {
                 "see `mantis doctor`; while nothing else uses the repository, --exclusive goes without"
             }
+            Self::OtherRepository { .. } => "choose an empty place for the replica",
             Self::NewestOfSource { .. } => "name it by its id, if it is to go all the same",
             Self::Stream { .. } | Self::Cancelled => return None,
         })

@@ -26,9 +26,6 @@ use crate::keys::{Credential, KeyKind, KeyLock};
 use crate::vault::Secret;
 use crate::{ObjectHash, Password, RepoError, RepoId, SlotId, UnixMillis, age_file};
 
-/// The largest slot or keyring that is read, in bytes.
-pub(crate) const MAX_KEY_LEN: u64 = 64 << 10;
-
 /// What `keys/<slot>` holds, as JSON in the open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeySlot {

@@ -9,6 +9,9 @@ pub use crate::age_key::{Identity, InvalidAgeKey, Recipient};
 #[cfg(feature = "encryption")]
 pub use crate::kdf::PasswordCost;
 
+/// The largest slot or keyring that is read, in bytes.
+pub(crate) const MAX_KEY_LEN: u64 = 64 << 10;
+
 /// A key slot, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {

@@ -8,6 +8,7 @@
 //!   [`Repository::salvage`] for what it finds.
 //! - [`Repository::forget`], [`Repository::prune`], [`Repository::compact`]: what goes, beside everything else
 //!   that runs (`docs/protocol.md`).
+//! - [`Copier`]: backups to a replica of the repository, in another store.
 //! - [`Repository::export`] and [`ArchiveSink`]: one backup as one file.
 //!
 //! Nothing here knows an engine, a clock or a source of randomness: times and seeds are passed in.
@@ -27,6 +28,7 @@ mod collector;
 mod compact;
 mod compact_plan;
 mod condemned;
+mod copy;
 mod diff;
 mod digest;
 mod encoder;
@@ -59,6 +61,7 @@ mod password;
 mod references;
 mod repair;
 mod repair_copies;
+mod replica;
 mod repository;
 mod restore;
 mod salvage;
@@ -81,6 +84,7 @@ pub use backup_writer::{BackupWriter, WriteOptions};
 pub use catalogue::{Catalogue, Selector, UnreadableBackup};
 pub use collector::{PruneOptions, PruneReport};
 pub use compact::{CompactOptions, CompactReport};
+pub use copy::{Copier, CopyOptions, CopyReport};
 pub use diff::Difference;
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;

@@ -132,6 +132,18 @@ impl Repository {
         Ok(find_params(sink).await?.1.encrypted)
     }
 
+    /// The id of the repository in a store.
+    pub(crate) async fn id_in(sink: &dyn Sink) -> Result<RepoId, RepoError> {
+        Ok(find_params(sink).await?.0)
+    }
+
+    /// A replica of this repository, known to be in another store. Its keys cannot be changed through it.
+    pub(crate) fn in_another_store(&self, sink: Arc<dyn Sink>) -> Self {
+        let (created_at, vault) = (self.created_at(), Arc::clone(self.vault()));
+        let inner = Inner { sink, created_at, vault, unlocked: None };
+        Self { inner: Arc::new(inner), cache: None }
+    }
+
     /// The same repository, whose indexes are kept in a cache too.
     #[must_use]
     pub fn with_cache(self, cache: IndexCache) -> Self {

@@ -7,8 +7,9 @@ use mantis_sink::{ObjectKey, Sink, Span};
 use zeroize::Zeroizing;
 
 use crate::kdf::{PasswordCost, hkdf};
-use crate::key_slot::{KeySlot, MAX_KEY_LEN};
+use crate::key_slot::KeySlot;
 use crate::keyring::Keyring;
+use crate::keys::MAX_KEY_LEN;
 use crate::session::put_own;
 use crate::vault::{Secret, Vault};
 use crate::{

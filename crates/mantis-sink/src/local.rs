@@ -11,11 +11,12 @@
 //! OpenDAL's own `fs` service checks and then renames, so two writers can both win, and it syncs no
 //! folder; hence this one.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 const TEMPORARY: &str = ".tmp";
+/// How often a folder may vanish between being made and being used.
+const FOLDER_RACES: u32 = 100;
 /// Pieces given to one vectored write.
 const PIECES_AT_ONCE: usize = 512;
 
@@ -31,6 +34,8 @@ const PIECES_AT_ONCE: usize = 512;
 #[derive(Debug, Clone)]
 pub struct LocalSink {
     root: Arc<PathBuf>,
+    /// Folders that are durable in those above them, as far as we saw to it ourselves.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// Syncs a folder: names made, renamed or removed in it before are durable after.
@@ -96,7 +101,7 @@ impl LocalSink {
     /// The store in a folder, which need not exist before the first object is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(root.into()) }
+        Self { root: Arc::new(root.into()), durable: Arc::default() }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
@@ -106,7 +111,6 @@ impl LocalSink {
     fn put(&self, key: &ObjectKey, payload: &Payload) -> io::Result<()> {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.root);
-        make_folder(folder)?;
         let temporaries = self.root.join(TEMPORARY);
         make_folder(&temporaries)?;
         let name = getrandom::u64().map_err(io::Error::other)?;
@@ -119,16 +123,34 @@ impl LocalSink {
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
         drop(file);
-        match rename_new(&path_before, &path) {
-            // Someone deleted the folder's last object, and the folder, since it was made.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_folder(folder)?;
-                rename_new(&path_before, &path)?;
+        // Someone may delete a folder's last object, and the folder, since it was made: then it is made again.
+        for turn in 0.. {
+            let renamed = make_folder(folder).and_then(|()| rename_new(&path_before, &path));
+            match renamed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && turn < FOLDER_RACES => {}
+                result => {
+                    result?;
+                    break;
+                }
             }
-            result => result?,
         }
         temporary.0 = None;
-        sync_folder(folder)
+        sync_folder(folder)?;
+        self.settle_once(folder)
+    }
+
+    /// The first time that an object is put in a folder: another writer may have made the folder, and not have synced
+    /// those above it yet.
+    fn settle_once(&self, folder: &Path) -> io::Result<()> {
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable().contains(folder) {
+            return Ok(());
+        }
+        for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&*self.root)) {
+            sync_folder(above)?;
+        }
+        durable().insert(folder.to_owned());
+        Ok(())
     }
 
     fn read(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
@@ -190,16 +212,19 @@ impl LocalSink {
             result => result?,
         }
         let Some(folder) = path.parent() else { return Ok(()) };
-        if folder != &**self.root && fs::remove_dir(folder).is_ok() {
-            return folder.parent().map_or(Ok(()), sync_folder);
+        let removed = folder != &**self.root && fs::remove_dir(folder).is_ok();
+        if removed {
+            self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
         }
-        match sync_folder(folder) {
-            // Someone else deleted the folder's last object meanwhile, and the folder.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && folder != &**self.root => {
-                folder.parent().map_or(Ok(()), sync_folder)
+        // Others delete objects and folders meanwhile: the name is gone for good once the nearest folder that is still
+        // there is synced.
+        for above in folder.ancestors().skip(removed.into()) {
+            match sync_folder(above) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && above != &**self.root => {}
+                result => return result,
             }
-            result => result,
         }
+        Ok(())
     }
 
     /// Syncs the folders from one up to the root. An object's bytes are synced before it has its name.
@@ -318,7 +343,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sink = LocalSink::new(folder.path());
         for round in 0..30 {
-            let name = |n: usize| key(&format!("seg/{round}/{n}"));
+            // At several depths, so that folders above vanish too.
+            let name = |n: usize| key(&format!("seg/{round}/{}{n}", "a/".repeat(n % 4)));
             for n in 0..12 {
                 sink.put_new(&name(n), "one".into()).await.unwrap();
             }
@@ -331,6 +357,26 @@ mod tests {
             }
             assert!(sink.list("seg").await.unwrap().is_empty());
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn objects_come_and_go_beside_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path());
+        let comers = (0..8).map(|n| {
+            let sink = sink.clone();
+            tokio::spawn(async move {
+                for round in 0..40 {
+                    let name = key(&format!("a/{}x/{n}-{round}", "b/".repeat(round % 3)));
+                    sink.put_new(&name, "one".into()).await.unwrap();
+                    sink.delete(&name).await.unwrap();
+                }
+            })
+        });
+        for comer in comers.collect::<Vec<_>>() {
+            comer.await.unwrap();
+        }
+        assert!(sink.list("").await.unwrap().is_empty());
     }
 
     #[tokio::test]

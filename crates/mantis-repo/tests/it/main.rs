@@ -9,6 +9,7 @@
 
 mod collector;
 mod compaction;
+mod copy;
 mod dedup;
 #[cfg(feature = "encryption")]
 mod encryption;
