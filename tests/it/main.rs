@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod contract;
+mod copies;
 mod damage;
 mod encrypted;
 mod leftovers;

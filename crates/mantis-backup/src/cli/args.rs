@@ -21,7 +21,7 @@ pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
 pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
-pub(crate) use transfer::{ExportArgs, ImportArgs};
+pub(crate) use transfer::{CopyArgs, ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
 
 /// Hot backups of live databases: consistent while they are written, without making writers wait.
@@ -139,6 +139,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Put right what can be put right, and salvage the rest
     Repair(RepairArgs),
+    /// Copy backups to another place
+    Copy(CopyArgs),
     /// Write one backup as one self-contained file
     Export(ExportArgs),
     /// Bring an exported backup into the repository

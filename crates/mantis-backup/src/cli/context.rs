@@ -88,7 +88,11 @@ impl Context {
     /// Opens the repository. Where it is encrypted, nothing to open it was given and there is a terminal, the
     /// password is asked for there. Where identities were given, its keys must be those that they were.
     pub(crate) async fn open(&self) -> Result<Repository, Error> {
-        let url = self.url()?;
+        self.open_at(self.url()?).await
+    }
+
+    /// As [`Self::open`], the repository at an address.
+    pub(crate) async fn open_at(&self, url: &str) -> Result<Repository, Error> {
         let given = self.credentials.given()?;
         let repo = match open_repository(url, &given).await {
             Err(Error::Repo(RepoError::NeedsPassword { .. })) if CredentialSource::can_ask() => {

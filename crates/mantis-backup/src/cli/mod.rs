@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod credentials;
+mod destinations;
 mod exit_code;
 mod known_keys;
 mod output;
@@ -95,6 +96,7 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Diff(args) => commands::diff::run(&context, args).await,
             Command::Repair(args) => commands::repair::run(&context, args).await,
+            Command::Copy(args) => commands::copy::run(&context, args).await,
             Command::Export(args) => commands::export::run(&context, args).await,
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,

@@ -96,7 +96,6 @@ pub struct ImportJob {
 /// # Errors
 /// What is wrong with the file, or keeps the backup from being stored; nothing of it is left then.
 pub async fn import(job: ImportJob) -> Result<BackupInfo, Error> {
-    let started = Instant::now();
     let name = job.name.clone();
     let file = job.file;
     let opened = tokio::task::spawn_blocking(move || ArchiveSink::open(&name, file)).await;
@@ -110,16 +109,29 @@ pub async fn import(job: ImportJob) -> Result<BackupInfo, Error> {
         let what = format!("it holds {} readable backups, not one", catalogue.backups.len());
         return Err(RepoError::Damaged { object: job.name, what }.into());
     };
-    let folder = match &job.temp_folder {
+    convey(&archive, backup, &job.repo, job.temp_folder.as_deref(), job.write).await
+}
+
+/// Brings a backup from one repository into another one, as a backup of its own, of the source and the moment that it
+/// was made of: decoded, proved and stored anew.
+pub(crate) async fn convey(
+    from: &Repository,
+    backup: &BackupInfo,
+    to: &Repository,
+    temp_folder: Option<&Path>,
+    write: WriteOptions,
+) -> Result<BackupInfo, Error> {
+    let started = Instant::now();
+    let folder = match temp_folder {
         Some(folder) => tempfile::tempdir_in(folder),
         None => tempfile::tempdir(),
     };
     let folder = folder.map_err(|error| Error::io("make a temporary folder", error))?;
-    let copy = folder.path().join("import");
-    restore_copy(&archive, backup, &copy).await?;
+    let copy = folder.path().join("pages");
+    restore_copy(from, backup, &copy).await?;
     let owner = clock::owner();
     let session =
-        Session::begin(&job.repo, Purpose::Backup, clock::entropy()?, &owner, clock::now()).await?;
+        Session::begin(to, Purpose::Backup, clock::entropy()?, &owner, clock::now()).await?;
     let parent = match session.parent(&backup.meta.source).await {
         Ok(parent) => parent.filter(|parent| parent.info().meta.page_size == backup.meta.page_size),
         Err(error) => {
@@ -127,7 +139,7 @@ pub async fn import(job: ImportJob) -> Result<BackupInfo, Error> {
             return Err(error.into());
         }
     };
-    store(session, backup, parent, &copy, job.write, started).await
+    store(session, backup, parent, &copy, write, started).await
 }
 
 async fn restore_copy(archive: &Repository, backup: &BackupInfo, copy: &Path) -> Result<(), Error> {

@@ -35,6 +35,10 @@ pub(crate) struct BackupArgs {
     /// Pieces of work at once; the number of cores without it
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) jobs: usize,
+    /// Also keep it there: a replica of the repository, made where there is none; may be repeated. Where the
+    /// repository cannot be reached, the backup is made there
+    #[arg(long, value_name = "URL")]
+    pub(crate) copy_to: Vec<String>,
     /// Read the backup back when it is made, and prove it
     #[arg(long)]
     pub(crate) verify: bool,

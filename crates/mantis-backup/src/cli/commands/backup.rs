@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
+use crate::cli::destinations::Destinations;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, count, size, time};
 use crate::cli::progress::Bar;
@@ -24,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
             "back them up one by one",
         ));
     }
-    let repo = context.open().await?;
+    let mut places = Destinations::new(context, &args.copy_to)?;
     let coordinator = Coordinator::new(SnapshotConfig {
         freeze_timeout: args.freeze_timeout,
         temp_folder: args.temp_folder.clone(),
@@ -33,8 +34,16 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for text in &args.sources {
         context.check()?;
-        match back_up_one(context, &args, &repo, &coordinator, text).await {
-            Ok(result) => results.push(result),
+        let make = async |repo| back_up_one(context, &args, &repo, &coordinator, text).await;
+        match places.back_up(make).await {
+            Ok((mut result, copies, lost)) => {
+                if let Some(copies) = copies {
+                    result["made_in"] = copies["made_in"].clone();
+                    result["copies"] = copies["copies"].clone();
+                }
+                results.push(result);
+                failures.extend(lost);
+            }
             Err(error) if error.is_cancelled() => return Err(error),
             Err(error) => failures.push(error),
         }
@@ -63,7 +72,7 @@ async fn back_up_one(
     repo: &Repository,
     coordinator: &Coordinator,
     text: &str,
-) -> Result<Value, Error> {
+) -> Result<(Value, Option<BackupInfo>), Error> {
     let source = Source::parse(text)?;
     let sqlite = mantis_engine::sqlite::SqliteOptions {
         journal_lock: args.journal_lock.into(),
@@ -72,7 +81,7 @@ async fn back_up_one(
     let engine: Arc<dyn Engine> = Arc::from(source.engine(&SourceOptions { sqlite })?);
     let name = args.name.clone().unwrap_or_else(|| source.default_name());
     if args.dry_run {
-        return dry_run(context, coordinator, &*engine, &name);
+        return dry_run(context, coordinator, &*engine, &name).map(|plan| (plan, None));
     }
     let progress = Arc::new(ProgressTracker::new());
     let bar = Bar::show(context, &name, &progress);
@@ -99,7 +108,7 @@ async fn back_up_one(
         prove(context, repo, &info).await?;
     }
     describe(context, &info)?;
-    Ok(backup_json(&info))
+    Ok((backup_json(&info), Some(info)))
 }
 
 /// Reads the backup back from the store.
