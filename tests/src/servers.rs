@@ -22,6 +22,8 @@ pub enum Kind {
     Azurite,
     /// WsgiDAV, in Python, in a folder.
     WsgiDav,
+    /// OpenSSH's own server, with keys of its own.
+    Sshd,
 }
 
 /// A server; it is killed when this is dropped.
@@ -88,7 +90,7 @@ impl Server {
                 assert!(made.unwrap().success(), "no container");
             }
             Kind::S3s => std::fs::create_dir(server.folder.path().join(BUCKET)).unwrap(),
-            Kind::WsgiDav => {}
+            Kind::WsgiDav | Kind::Sshd => {}
         }
         server
     }
@@ -141,7 +143,41 @@ impl Server {
                 command.env("PYTHONPATH", installed().join("wsgidav"));
                 command
             }
+            Kind::Sshd => {
+                self.prepare_sshd();
+                let mut command = Command::new("/usr/sbin/sshd");
+                command.args(["-D", "-e", "-f"]).arg(folder.join("config"));
+                command
+            }
         }
+    }
+
+    /// Keys of the server and of its user, and what either must know of the other.
+    fn prepare_sshd(&self) {
+        let path = |name: &str| self.folder.path().join(name);
+        for name in ["host_key", "user_key"] {
+            if path(name).exists() {
+                return;
+            }
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(path(name))
+                .status();
+            assert!(made.unwrap().success(), "no key");
+        }
+        let host = std::fs::read_to_string(path("host_key.pub")).unwrap();
+        std::fs::write(path("known_hosts"), format!("[127.0.0.1]:{} {host}", self.port)).unwrap();
+        let show = |name: &str| path(name).display().to_string();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+             PasswordAuthentication no\nPermitRootLogin yes\nMaxSessions 100\nSubsystem sftp internal-sftp\n",
+            self.port,
+            show("host_key"),
+            show("user_key.pub"),
+        );
+        std::fs::write(path("config"), config).unwrap();
+        // Where it drops its rights, it wants an empty folder there.
+        let _ = std::fs::create_dir_all("/run/sshd");
     }
 
     /// Starts the server again, on the same port and what it kept.
@@ -191,12 +227,21 @@ impl Server {
                 format!("azblob://{BUCKET}/{prefix}?endpoint=http://{address}/{account}")
             }
             Kind::WsgiDav => format!("webdav://{address}/{prefix}?http"),
+            Kind::Sshd => {
+                let path = |name: &str| self.folder.path().join(name).display().to_string();
+                format!(
+                    "sftp://{address}{}/{prefix}?key_file={}&known_hosts_file={}",
+                    path("store"),
+                    path("user_key"),
+                    path("known_hosts")
+                )
+            }
         }
     }
 
     /// Whether of several that create one object at once, exactly one wins.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
-        matches!(self.kind, Kind::Moto | Kind::Azurite)
+        matches!(self.kind, Kind::Moto | Kind::Azurite | Kind::Sshd)
     }
 }

@@ -56,6 +56,12 @@ fn webdav_by_wsgidav() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn sftp_by_openssh() {
+    check_server(Kind::Sshd);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn a_folder_and_memory() {
     let folder = tempfile::tempdir().unwrap();
     let local: Arc<dyn Sink> = Arc::new(LocalSink::new(folder.path().join("store")));

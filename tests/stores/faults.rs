@@ -119,6 +119,14 @@ fn a_server_s3s_that_is_killed_and_comes_back_is_waited_for() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn a_server_of_sftp_that_is_killed_and_comes_back_is_waited_for() {
+    let mut server = Server::start(Kind::Sshd);
+    let world = World::at(&server.url("repo"));
+    interrupted(&world, |away| if away { server.kill() } else { server.run() });
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn a_store_out_of_reach_for_a_while_is_waited_for() {
     let server = Server::start(Kind::Moto);
     let proxy = FaultProxy::start(server.address(), (&[], 0), 0).unwrap();

@@ -66,6 +66,28 @@ fn over_webdav() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn over_sftp() {
+    live(Kind::Sshd);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn sftp_lets_in_only_whom_and_to_where_it_knows() {
+    let server = Server::start(Kind::Sshd);
+    let url = server.url("repo");
+    let world = World::at(&url);
+    world.ok(&["init"]);
+    std::fs::write(world.path("none"), "").unwrap();
+    let (known, file) = url.rsplit_once('=').unwrap();
+    let stranger = World::at(&format!("{known}={}&timeout=5s", world.path("none").display()));
+    assert!(stranger.fails(&["list"], 1).contains("help: "), "the host's key is not known");
+    let other = url.replace("user_key", "host_key") + "&timeout=5s";
+    assert!(World::at(&other).fails(&["list"], 1).contains("help: "), "the user's key is another");
+    assert!(!file.is_empty());
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn s3s_lets_in_only_who_has_the_key() {
     let server = Server::start(Kind::S3s);
     let world = World::at(&server.url("repo"));

@@ -6,7 +6,10 @@ use crate::command::{Done, cargo};
 const FEATURES: &[(&str, &[&str])] = &[
     ("mantis-engine", &["sqlite", "redb", "file"]),
     ("mantis-stream", &["encryption", "streams"]),
-    ("mantis-sink", &["opendal", "testing", "remote", "s3", "gcs", "azblob", "webdav", "full"]),
+    (
+        "mantis-sink",
+        &["opendal", "testing", "remote", "s3", "gcs", "azblob", "webdav", "sftp", "full"],
+    ),
     ("mantis-repo", &["encryption"]),
     (
         "mantis-backup",
@@ -20,6 +23,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "gcs",
             "azblob",
             "webdav",
+            "sftp",
             "streams",
             "cli",
             "full",

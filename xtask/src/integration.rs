@@ -1,6 +1,6 @@
 //! Real servers of stores, and the suite over them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::command::{self, Done, cargo, exists, program, root};
 
@@ -30,15 +30,12 @@ fn with_pip(name: &str, packages: &[&str], proof: &str) -> Done {
     command::run(program("python3", &arguments).args(packages))
 }
 
-fn install_node() -> Done {
-    if exists("npm") {
-        return Ok(());
-    }
+fn with_apt(packages: &[&str]) -> Done {
     if !exists("apt-get") {
-        return Err("Azurite needs npm: install it with your package manager".into());
+        return Err(format!("install {} with your package manager", packages.join(" and ")));
     }
     command::run(&mut program("apt-get", &["update", "-qq"]))?;
-    let arguments = ["install", "-y", "-qq", "nodejs", "npm"];
+    let arguments = [&["install", "-y", "-qq"], packages].concat();
     command::run(program("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
@@ -65,10 +62,15 @@ fn install_s3s() -> Done {
 
 /// Installs the other servers in `target/servers`, each in the version that the suite was made with.
 fn install() -> Done {
+    if !Path::new("/usr/sbin/sshd").exists() {
+        with_apt(&["openssh-server", "openssh-client"])?;
+    }
     with_pip("moto", &["moto[server]==5.2.5"], "moto")?;
     with_pip("wsgidav", &["wsgidav==4.4.0", "cheroot"], "wsgidav")?;
     if !servers().join("azurite/node_modules/.bin/azurite-blob").exists() {
-        install_node()?;
+        if !exists("npm") {
+            with_apt(&["nodejs", "npm"])?;
+        }
         let folder = servers().join("azurite").display().to_string();
         let arguments = [
             "install",
@@ -112,14 +114,14 @@ pub(crate) fn run(arguments: &[String]) -> Done {
             let own = ["--ignored", "--nocapture", "own_store"];
             command::run(program("cargo", &base).args(own).env("MANTIS_TEST_STORE", url))
         }
-        [kind @ ("s3" | "azure" | "webdav" | "folder")] => {
+        [kind @ ("s3" | "azure" | "webdav" | "sftp" | "folder")] => {
             install_s3s()?;
             install()?;
             suite(&[kind])
         }
-        _ => {
-            Err("integration [ci | s3 | azure | webdav | folder], or integration KIND --url URL"
-                .into())
-        }
+        _ => Err(
+            "integration [ci | s3 | azure | webdav | sftp | folder], or integration KIND --url URL"
+                .into(),
+        ),
     }
 }

@@ -11,7 +11,7 @@ use crate::{SinkError, SinkErrorKind};
 const SECRETS: &[&str] =
     &["secret", "password", "token", "credential", "account_key", "access_key", "sas", "key"];
 /// Options with such a name that hold none.
-const NO_SECRETS: &[&str] = &["kms_key_id"];
+const NO_SECRETS: &[&str] = &["kms_key_id", "key_file"];
 
 /// An address, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]

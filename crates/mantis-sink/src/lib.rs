@@ -4,7 +4,7 @@
 //! and many stores do them badly. Nothing here knows what the bytes mean.
 //!
 //! - [`Sink`]: the trait; [`LocalSink`]: a folder, durable for real; [`MemorySink`]: for tests;
-//!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`: those, by URL.
+//!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`, `sftp`: those, by URL.
 //! - [`StreamConfig`]: how a store over a network is talked to; `RetrySink` tries again, within bounds.
 //! - [`open_url`]: the sink that a path or URL names; [`probe`]: what a store does, tried out.
 //! - feature `testing`: `RecordingSink`, `FaultSink`, `FaultProxy` and the `conformance` suite.
@@ -40,6 +40,8 @@ mod retry_sink;
 mod server_clock;
 #[cfg(feature = "http")]
 mod services;
+#[cfg(feature = "sftp")]
+mod sftp_sink;
 mod sink;
 #[cfg(feature = "remote")]
 mod stream_config;
@@ -66,6 +68,8 @@ pub use rate::RateLimiter;
 pub use record::{Call, RecordingSink};
 #[cfg(feature = "remote")]
 pub use retry_sink::RetrySink;
+#[cfg(feature = "sftp")]
+pub use sftp_sink::SftpSink;
 pub use sink::{ObjectInfo, Sink, Span};
 #[cfg(feature = "remote")]
 pub use stream_config::StreamConfig;

@@ -38,10 +38,16 @@ fn memory() -> Result<Arc<dyn Sink>, SinkError> {
 }
 
 /// The schemes of stores over a network, and the feature that a build needs for each.
-const REMOTE: &[(&str, &str)] =
-    &[("s3", "s3"), ("gcs", "gcs"), ("gs", "gcs"), ("azblob", "azblob"), ("webdav", "webdav")];
+const REMOTE: &[(&str, &str)] = &[
+    ("s3", "s3"),
+    ("gcs", "gcs"),
+    ("gs", "gcs"),
+    ("azblob", "azblob"),
+    ("webdav", "webdav"),
+    ("sftp", "sftp"),
+];
 
-#[cfg(feature = "http")]
+#[cfg(feature = "remote")]
 fn remote(scheme: &str, rest: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
     use crate::address::Address;
     let open: fn(Address) -> Result<Arc<dyn Sink>, SinkError> = match scheme {
@@ -53,18 +59,20 @@ fn remote(scheme: &str, rest: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> 
         "azblob" => crate::services::azblob,
         #[cfg(feature = "webdav")]
         "webdav" => crate::services::webdav,
+        #[cfg(feature = "sftp")]
+        "sftp" => crate::sftp_sink::open,
         _ => return Ok(None),
     };
     open(Address::parse(scheme, rest)?).map(Some)
 }
 
-#[cfg(not(feature = "http"))]
+#[cfg(not(feature = "remote"))]
 fn remote(_: &str, _: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
     Ok(None)
 }
 
 /// The sink that a path or URL names: `./backups`, `/srv/backups`, `file:///srv/backups`, `memory://`, and, with their
-/// features, `s3://bucket/prefix`, `gcs://bucket/prefix`, `azblob://container/prefix`, `webdav://host/path`.
+/// features, `s3://bucket/prefix`, `gcs://bucket/prefix`, `azblob://container/prefix`, `webdav://host/path`, `sftp://user@host/path`.
 ///
 /// # Errors
 /// `InvalidAddress` for what is no address; `Unsupported` for a scheme that this build has not.
