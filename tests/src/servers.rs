@@ -22,6 +22,8 @@ pub enum Kind {
     Azurite,
     /// WsgiDAV, in Python, in a folder.
     WsgiDav,
+    /// Our own small and strict server of the calls to Google Cloud Storage that are made: there is no faithful one.
+    OwnGcs,
     /// OpenSSH's own server, with keys of its own.
     Sshd,
 }
@@ -90,7 +92,7 @@ impl Server {
                 assert!(made.unwrap().success(), "no container");
             }
             Kind::S3s => std::fs::create_dir(server.folder.path().join(BUCKET)).unwrap(),
-            Kind::WsgiDav | Kind::Sshd => {}
+            Kind::WsgiDav | Kind::Sshd | Kind::OwnGcs => {}
         }
         server
     }
@@ -141,6 +143,12 @@ impl Server {
                 ]);
                 command.args(["--auth", "anonymous", "-q", "--root"]).arg(folder);
                 command.env("PYTHONPATH", installed().join("wsgidav"));
+                command
+            }
+            Kind::OwnGcs => {
+                let mut command = Command::new("python3");
+                command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/gcs.py"));
+                command.args([&*port, BUCKET]);
                 command
             }
             Kind::Sshd => {
@@ -227,6 +235,7 @@ impl Server {
                 format!("azblob://{BUCKET}/{prefix}?endpoint=http://{address}/{account}")
             }
             Kind::WsgiDav => format!("webdav://{address}/{prefix}?http"),
+            Kind::OwnGcs => format!("gcs://{BUCKET}/{prefix}?endpoint=http://{address}&anonymous"),
             Kind::Sshd => {
                 let path = |name: &str| self.folder.path().join(name).display().to_string();
                 format!(
@@ -242,6 +251,6 @@ impl Server {
     /// Whether of several that create one object at once, exactly one wins.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
-        matches!(self.kind, Kind::Moto | Kind::Azurite | Kind::Sshd)
+        matches!(self.kind, Kind::Moto | Kind::Azurite | Kind::Sshd | Kind::OwnGcs)
     }
 }

@@ -56,6 +56,12 @@ fn webdav_by_wsgidav() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn gcs_by_a_server_of_our_own() {
+    check_server(Kind::OwnGcs);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn sftp_by_openssh() {
     check_server(Kind::Sshd);
 }

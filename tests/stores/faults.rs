@@ -63,6 +63,12 @@ fn azure_with_faults_on_the_way() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn gcs_with_faults_on_the_way() {
+    through_faults(Kind::OwnGcs);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn a_store_that_is_gone_is_an_error_in_time_and_the_next_run_goes_on() {
     let server = Server::start(Kind::Moto);
     let proxy = FaultProxy::start(server.address(), (&[], 0), 0).unwrap();

@@ -66,6 +66,12 @@ fn over_webdav() {
 
 #[test]
 #[ignore = "cargo xtask integration"]
+fn in_gcs() {
+    live(Kind::OwnGcs);
+}
+
+#[test]
+#[ignore = "cargo xtask integration"]
 fn over_sftp() {
     live(Kind::Sshd);
 }

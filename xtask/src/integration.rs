@@ -114,13 +114,13 @@ pub(crate) fn run(arguments: &[String]) -> Done {
             let own = ["--ignored", "--nocapture", "own_store"];
             command::run(program("cargo", &base).args(own).env("MANTIS_TEST_STORE", url))
         }
-        [kind @ ("s3" | "azure" | "webdav" | "sftp" | "folder")] => {
+        [kind @ ("s3" | "azure" | "webdav" | "sftp" | "gcs" | "folder")] => {
             install_s3s()?;
             install()?;
             suite(&[kind])
         }
         _ => Err(
-            "integration [ci | s3 | azure | webdav | sftp | folder], or integration KIND --url URL"
+            "integration [ci | s3 | azure | webdav | sftp | gcs | folder], or integration KIND --url URL"
                 .into(),
         ),
     }
