@@ -40,7 +40,7 @@ fn with_apt(packages: &[&str]) -> Done {
 }
 
 /// Installs s3s-fs, which takes the time of a build.
-fn install_s3s() -> Done {
+pub(crate) fn install_s3s() -> Done {
     let s3s = servers().join("s3s");
     if !s3s.join("bin/s3s-fs").exists() {
         let s3s = s3s.display().to_string();
@@ -60,12 +60,17 @@ fn install_s3s() -> Done {
     Ok(())
 }
 
+/// Installs moto, and with it boto3, which a benchmark compares with.
+pub(crate) fn install_moto() -> Done {
+    with_pip("moto", &["moto[server]==5.2.5"], "moto")
+}
+
 /// Installs the other servers in `target/servers`, each in the version that the suite was made with.
 fn install() -> Done {
     if !Path::new("/usr/sbin/sshd").exists() {
         with_apt(&["openssh-server", "openssh-client"])?;
     }
-    with_pip("moto", &["moto[server]==5.2.5"], "moto")?;
+    install_moto()?;
     with_pip("wsgidav", &["wsgidav==4.4.0", "cheroot"], "wsgidav")?;
     if !servers().join("azurite/node_modules/.bin/azurite-blob").exists() {
         if !exists("npm") {

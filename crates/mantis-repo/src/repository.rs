@@ -12,6 +12,9 @@ use crate::session::put_own;
 use crate::vault::Vault;
 use crate::{Credential, NewKey, ObjectHash, PageHasher, Place, RepoError, RepoId, UnixMillis};
 
+/// Segments read at once from a store over a network, at least: each takes its length in memory, twice.
+const READS_FAR_AWAY: usize = 4;
+
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u16 = 1;
 
@@ -208,6 +211,17 @@ impl Repository {
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.inner.sink.capabilities().remote
+    }
+
+    /// How many segments are read at once, where so many were asked for; 0: as many as there are cores. What is far
+    /// away is waited for, which takes no core.
+    pub(crate) fn reads_at_once(&self, jobs: usize) -> usize {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        match (jobs, self.is_remote()) {
+            (0, false) => cores,
+            (0, true) => cores.max(READS_FAR_AWAY),
+            (jobs, _) => jobs,
+        }
     }
 
     /// Hashes pages under the repository's key.

@@ -184,8 +184,7 @@ impl Repository {
         options: &RestoreOptions,
         shared: &Arc<Shared>,
     ) -> Result<u64, RepoError> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = if options.jobs == 0 { cores } else { options.jobs };
+        let jobs = self.reads_at_once(options.jobs);
         // What newer layers gave; this layer's own pages are each there once.
         let newer = Arc::new(shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone());
         if !layer.borrows.is_empty() {

@@ -210,8 +210,7 @@ impl Repository {
         options: &VerifyOptions,
         report: &mut VerifyReport,
     ) -> Result<(), RepoError> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = if options.jobs == 0 { cores } else { options.jobs };
+        let jobs = self.reads_at_once(options.jobs);
         let chosen: Vec<(SegmentReader, Vec<BackupId>)> =
             segments.into_values().filter(|(reader, _)| options.reach.reads(reader)).collect();
         let total = chosen.iter().map(|(reader, _)| reader.len()).sum();

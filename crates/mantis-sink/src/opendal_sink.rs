@@ -121,19 +121,17 @@ impl OpendalSink {
         let reader = self.operator.reader(key.as_str()).await.map_err(self.fail("read", key))?;
         let stream = reader.into_bytes_stream(..).await.map_err(self.fail("read", key))?;
         let mut stream = std::pin::pin!(stream);
-        let (mut pieces, mut len) = (Vec::new(), 0);
+        // Grows in place where it is large; what is not written to takes no memory.
+        let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await.map_err(self.broken(key))? {
-            len += piece.len() as u64;
+            let len = bytes.len() as u64 + piece.len() as u64;
             if len > limit {
                 let len = self.stat(key).await.unwrap_or(len);
                 return Err(SinkError::wrong_length(key, &self.location, len, limit));
             }
-            pieces.push(piece);
+            bytes.extend_from_slice(&piece);
         }
-        Ok(match &pieces[..] {
-            [only] => only.clone(),
-            pieces => pieces.concat().into(),
-        })
+        Ok(bytes.into())
     }
 
     async fn read_part(

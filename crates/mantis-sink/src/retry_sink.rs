@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::pushback::Pushback;
 use crate::rate::RateLimiter;
@@ -181,7 +182,20 @@ impl Sink for RetrySink {
     }
 
     async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
-        let bytes = self.again("read", key.as_str(), || self.inner.get(key, span.clone())).await?;
+        // A task of its own for each read: several in one task would share one core.
+        let read = || {
+            let (inner, key, span) = (Arc::clone(&self.inner), key.clone(), span.clone());
+            let location = self.location();
+            async move {
+                let mut task = JoinSet::new();
+                let name = key.clone();
+                task.spawn(async move { inner.get(&key, span).await });
+                task.join_next().await.and_then(Result::ok).unwrap_or_else(|| {
+                    Err(SinkError::new(SinkErrorKind::Other, "read", name, location))
+                })
+            }
+        };
+        let bytes = self.again("read", key.as_str(), read).await?;
         metrics::counter!("mantis_store_bytes_total", "direction" => "down")
             .increment(bytes.len() as u64);
         self.download.pass(bytes.len()).await;

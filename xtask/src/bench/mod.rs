@@ -6,6 +6,7 @@ mod memory;
 mod peers;
 mod scale;
 mod shell;
+mod stores;
 mod writer;
 
 use std::fs;
@@ -74,6 +75,9 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     if wanted("writer") {
         writer::run(&bench, mib.div_ceil(2), rounds.min(3))?;
+    }
+    if wanted("stores") {
+        stores::run(&bench, mib, rounds.min(3))?;
     }
     if wanted("incremental") {
         incremental::run(&bench, mib, rounds.min(3))?;
