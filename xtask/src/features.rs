@@ -34,10 +34,11 @@ const FEATURES: &[(&str, &[&str])] = &[
 /// `cargo xtask features`
 pub(crate) fn run() -> Done {
     for (package, features) in FEATURES {
-        let base = ["check", "--quiet", "--locked", "-p", package, "--no-default-features"];
-        cargo(&base)?;
+        let base = ["clippy", "--quiet", "--locked", "-p", package, "--no-default-features"];
+        let deny = ["--", "-D", "warnings"];
+        cargo(&[&base[..], &deny].concat())?;
         for feature in *features {
-            cargo(&[&base[..], &["--features", feature]].concat())?;
+            cargo(&[&base[..], &["--features", feature], &deny].concat())?;
         }
     }
     Ok(())

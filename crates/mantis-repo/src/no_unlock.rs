@@ -9,7 +9,6 @@ use crate::{Credential, NewKey, RepoError, RepoId, UnixMillis};
 #[derive(Debug)]
 pub(crate) enum Unlocked {}
 
-#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
 pub(crate) async fn create(
     _: &dyn Sink,
     _: RepoId,
@@ -20,7 +19,6 @@ pub(crate) async fn create(
     Err(RepoError::NoEncryption)
 }
 
-#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
 pub(crate) async fn open(
     _: &dyn Sink,
     _: RepoId,

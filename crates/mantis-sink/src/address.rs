@@ -97,6 +97,7 @@ impl Address {
     }
 
     /// Takes `true` or `false` out; the name alone is `true`.
+    #[cfg(any(feature = "_http", test))]
     pub(crate) fn take_flag(&mut self, name: &str) -> Result<bool, SinkError> {
         let flag = self.take_as(name, |text| match text {
             "" | "true" => Ok(true),

@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "remote")]
+#[cfg(any(feature = "_http", feature = "sftp"))]
 mod address;
 mod capability;
 #[cfg(feature = "testing")]
@@ -36,16 +36,16 @@ mod rate;
 mod record;
 #[cfg(feature = "remote")]
 mod retry_sink;
-#[cfg(feature = "http")]
+#[cfg(feature = "_http")]
 mod server_clock;
-#[cfg(feature = "http")]
+#[cfg(feature = "_http")]
 mod services;
 #[cfg(feature = "sftp")]
 mod sftp_sink;
 mod sink;
 #[cfg(feature = "remote")]
 mod stream_config;
-#[cfg(feature = "http")]
+#[cfg(feature = "_http")]
 mod transport;
 mod url;
 

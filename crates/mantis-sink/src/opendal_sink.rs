@@ -13,7 +13,7 @@ pub struct OpendalSink {
     operator: Operator,
     location: String,
     durable: bool,
-    #[cfg(feature = "http")]
+    #[cfg(feature = "_http")]
     clock: Option<crate::server_clock::ServerClock>,
 }
 
@@ -83,12 +83,12 @@ impl OpendalSink {
             operator,
             location: location.into(),
             durable,
-            #[cfg(feature = "http")]
+            #[cfg(feature = "_http")]
             clock: None,
         }
     }
 
-    #[cfg(feature = "http")]
+    #[cfg(feature = "_http")]
     pub(crate) fn with_clock(self, clock: crate::server_clock::ServerClock) -> Self {
         Self { clock: Some(clock), ..self }
     }
@@ -196,7 +196,7 @@ impl Sink for OpendalSink {
         }
     }
 
-    #[cfg(feature = "http")]
+    #[cfg(feature = "_http")]
     fn clock_skew_ms(&self) -> Option<i64> {
         self.clock.as_ref().and_then(crate::server_clock::ServerClock::skew_ms)
     }

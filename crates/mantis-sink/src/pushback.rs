@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest that a store is obeyed: what it asks for beyond that is a mistake, or an attack.
+#[cfg(any(feature = "_http", test))]
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Until when a store wants no calls. Cheap to clone.
@@ -23,6 +24,7 @@ impl Pushback {
     }
 
     /// The store asked to come again after so long.
+    #[cfg(any(feature = "_http", test))]
     pub(crate) fn ask(&self, after: Duration) {
         let until = self.since.elapsed() + after.min(LONGEST);
         let millis = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);

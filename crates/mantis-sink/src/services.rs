@@ -29,6 +29,7 @@ pub(crate) use s3::open as s3;
 pub(crate) use webdav::open as webdav;
 
 /// An environment variable that is set to something.
+#[cfg(any(feature = "azblob", feature = "webdav"))]
 fn variable(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }

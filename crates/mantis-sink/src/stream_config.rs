@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::address::Address;
-use crate::{SinkError, parse_duration, parse_rate};
+#[cfg(any(feature = "_http", feature = "sftp"))]
+use crate::{SinkError, address::Address, parse_duration, parse_rate};
 
 /// How a store over a network is talked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,11 @@ impl Default for StreamConfig {
 }
 
 /// The options that every store over a network has.
+#[cfg(any(feature = "_http", feature = "sftp"))]
 pub(crate) const OPTIONS: &str = "attempts, delay, max_delay, connect_timeout, idle_timeout, timeout, concurrency, \
      upload_rate, download_rate";
 
+#[cfg(any(feature = "_http", feature = "sftp"))]
 impl StreamConfig {
     /// Takes the options out of an address.
     pub(crate) fn take_from(address: &mut Address) -> Result<Self, SinkError> {
@@ -73,7 +75,7 @@ impl StreamConfig {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "_http", feature = "sftp")))]
 mod tests {
     use super::*;
 

@@ -47,7 +47,7 @@ const REMOTE: &[(&str, &str)] = &[
     ("sftp", "sftp"),
 ];
 
-#[cfg(feature = "remote")]
+#[cfg(any(feature = "_http", feature = "sftp"))]
 fn remote(scheme: &str, rest: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
     use crate::address::Address;
     let open: fn(Address) -> Result<Arc<dyn Sink>, SinkError> = match scheme {
@@ -66,7 +66,7 @@ fn remote(scheme: &str, rest: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> 
     open(Address::parse(scheme, rest)?).map(Some)
 }
 
-#[cfg(not(feature = "remote"))]
+#[cfg(not(any(feature = "_http", feature = "sftp")))]
 fn remote(_: &str, _: &str) -> Result<Option<Arc<dyn Sink>>, SinkError> {
     Ok(None)
 }

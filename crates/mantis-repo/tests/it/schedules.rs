@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use mantis_repo::{
-    BackupInfo, CompactOptions, PruneOptions, RepoError, Repository, UnixMillis, VerifyOptions,
+    BackupInfo, CompactOptions, Copier, CopyOptions, PruneOptions, RepoError, Repository,
+    UnixMillis, VerifyOptions,
 };
 use mantis_sink::{
     Capabilities, MemorySink, ObjectInfo, ObjectKey, Payload, Sink, SinkError, Span,
@@ -90,6 +91,11 @@ type Actor = fn(Repository, World, Told) -> BoxFuture<'static, Result<(), RepoEr
 #[derive(Clone)]
 struct World {
     backups: Vec<(BackupInfo, Vec<u8>)>,
+    /// A replica with two more backups, built on those.
+    replica: Repository,
+    more: Vec<(BackupInfo, Vec<u8>)>,
+    /// The store as an actor sees it.
+    sink: Arc<dyn Sink>,
 }
 
 const LATE: UnixMillis = UnixMillis(1 << 40);
@@ -118,6 +124,21 @@ fn undoer(repo: Repository, world: World, told: Told) -> BoxFuture<'static, Resu
         let id = first.id.to_string();
         let info = repo.bring_back(&id, [62; 32], "test", UnixMillis(1)).await?;
         told.lock().unwrap().push((info, bytes.clone()));
+        Ok(())
+    })
+}
+
+fn copier(_: Repository, world: World, told: Told) -> BoxFuture<'static, Result<(), RepoError>> {
+    Box::pin(async move {
+        let options =
+            CopyOptions { owner: "test".into(), now: UnixMillis(1), ..CopyOptions::default() };
+        let begun = Copier::begin(&world.replica, world.sink, options, [67; 32], |_| false);
+        let mut copier = begun.await?;
+        for (info, bytes) in world.more {
+            copier.copy(&info).await?;
+            told.lock().unwrap().push((info, bytes));
+        }
+        copier.end().await;
         Ok(())
     })
 }
@@ -165,9 +186,10 @@ async fn run(actors: &[Actor], preemptions: &[(usize, usize)]) -> usize {
         // Opened before anyone takes turns.
         let gate = Arc::new(Gate::default());
         let sink = TurnSink { inner: memory.clone(), gate: Arc::clone(&gate) };
-        let opening = Repository::open(Arc::new(sink), None);
-        let opening = tokio::spawn(opening);
-        let (actor, world, told) = (*actor, world.clone(), Arc::clone(&told));
+        let sink: Arc<dyn Sink> = Arc::new(sink);
+        let opening = tokio::spawn(Repository::open(Arc::clone(&sink), None));
+        let (actor, told) = (*actor, Arc::clone(&told));
+        let world = World { sink, ..world.clone() };
         running.push(tokio::spawn(async move {
             let repo = opening.await.unwrap().unwrap();
             actor(repo, world, told).await
@@ -218,7 +240,19 @@ async fn make_world(memory: &MemorySink) -> World {
         let next = incremental(&repo, entropy, meta, &bytes, None).await.unwrap();
         backups.push((next, bytes.clone()));
     }
-    World { backups }
+    let (elsewhere, mut more) = (MemorySink::new(), Vec::new());
+    for object in memory.list("").await.unwrap() {
+        let stored = memory.get(&object.key, Span::Whole { limit: object.len }).await.unwrap();
+        elsewhere.put_new(&object.key, stored.into()).await.unwrap();
+    }
+    let replica = Repository::open(Arc::new(elsewhere), None).await.unwrap();
+    for entropy in 5..7 {
+        touch(&mut bytes, entropy.into(), entropy);
+        let meta = meta("a", entropy.into(), &bytes);
+        let next = incremental(&replica, entropy, meta, &bytes, None).await.unwrap();
+        more.push((next, bytes.clone()));
+    }
+    World { backups, replica, more, sink: Arc::new(memory.clone()) }
 }
 
 async fn check(memory: &MemorySink, told: &Told, story: &str) {
@@ -288,6 +322,11 @@ fn bringing_back_beside_two_collectors() {
         })
     }
     explore(&[forget_and_undo, collector, other_collector]);
+}
+
+#[test]
+fn a_copy_beside_forgetting_and_collecting() {
+    explore(&[copier, forgetter, collector]);
 }
 
 #[test]
