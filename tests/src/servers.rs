@@ -43,7 +43,9 @@ impl Drop for Server {
     }
 }
 
-fn installed() -> PathBuf {
+/// Where the servers are installed.
+#[must_use]
+pub fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers")
 }
 

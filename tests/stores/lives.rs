@@ -1,5 +1,7 @@
 //! Whole lives of repositories in real stores, by the command, beside a live writer.
 
+use std::process::Command;
+
 use mantis_tests::servers::{Kind, Server};
 use mantis_tests::{World, make_bank, prove_bank, start_python};
 
@@ -44,6 +46,60 @@ fn live(kind: Kind) {
 #[ignore = "cargo xtask integration"]
 fn in_s3() {
     live(Kind::Moto);
+}
+
+/// What nobody may delete before its time, somebody tries to: prints how many versions went.
+const THIEF: &str = r"
+import boto3, sys
+from botocore.exceptions import ClientError
+store = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1')
+gone = 0
+for version in store.list_object_versions(Bucket='locked').get('Versions', []):
+    if '/seg/' in version['Key']:
+        try:
+            store.delete_object(Bucket='locked', Key=version['Key'], VersionId=version['VersionId'])
+            gone += 1
+        except ClientError as error:
+            assert error.response['Error']['Code'] == 'AccessDenied', error
+print(gone)
+";
+
+#[test]
+#[ignore = "cargo xtask integration"]
+fn in_s3_what_is_locked_stays_until_its_time_and_prune_says_when_that_is() {
+    let server = Server::start(Kind::Moto);
+    let endpoint = format!("http://{}", server.address());
+    let script = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1] + '/locked', method='PUT', headers={'x-amz-bucket-object-lock-enabled': 'true'}))";
+    let made = Command::new("python3").args(["-c", script, &endpoint]).status().unwrap();
+    assert!(made.success());
+    let url = server.url("repo").replace("bucket/", "locked/");
+    let world = World::at(&format!("{url}&lock=compliance&lock_for=20s"));
+    make_bank(&world.path("bank.db"), "delete", 4096);
+    world.ok(&["init"]);
+    let backup = world.ok(&["backup", "bank.db"]);
+    let begun = std::time::Instant::now();
+    world.ok(&["forget", backup["id"].as_str().unwrap()]);
+    let prune = ["prune", "--grace", "0s"];
+    let pruned = world.ok(&prune);
+    assert_eq!(pruned["freed_objects"], 0);
+    assert!(pruned["locked_bytes"].as_u64() >= backup["bytes_stored"].as_u64(), "{pruned}");
+    assert!(pruned["locked_until"].as_str().unwrap().starts_with("20"), "{pruned}");
+    let thief = Command::new("python3")
+        .args(["-c", THIEF, &endpoint])
+        .env("PYTHONPATH", mantis_tests::servers::installed().join("moto"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&thief.stdout).trim(),
+        "0",
+        "{}",
+        String::from_utf8_lossy(&thief.stderr)
+    );
+    std::thread::sleep(std::time::Duration::from_secs(24).saturating_sub(begun.elapsed()));
+    let pruned = world.ok(&prune);
+    assert!(pruned["freed_bytes"].as_u64() >= backup["bytes_stored"].as_u64(), "{pruned}");
+    let said = World::at(&format!("{url}&lock=compliance")).fails(&["list"], 1);
+    assert!(said.contains("go together"), "{said}");
 }
 
 #[test]

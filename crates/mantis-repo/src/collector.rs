@@ -9,6 +9,7 @@
 //! 3. *Then* look who is under way. Each one ends by itself, or is fenced: its outcome is created before it
 //!    can create it.
 //! 4. Read again what backups refer to: that is spared. Delete the rest.
+//!    What a store has locked counts as spared until its time.
 //! 5. If nothing was spared, delete the list. Else it stands: another collector may be about to delete what
 //!    this one spared, so nobody may refer to it anew.
 //!
@@ -16,7 +17,9 @@
 //! decide when somebody is fenced, never whether that is safe.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
+use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, race_creators};
 
 use crate::references::{References, Referred};
@@ -25,6 +28,8 @@ use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
 
 /// Objects that a store is asked to delete at once; the most that S3 takes.
 const DELETED_AT_ONCE: usize = 1000;
+/// Objects whose locks are asked for at once.
+const LOOKS: usize = 16;
 
 /// How a collection runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,10 @@ pub struct PruneReport {
     pub graced_bytes: u64,
     /// Bytes that backups need.
     pub kept_bytes: u64,
+    /// Bytes that nothing needs and that are locked: they are freed by the first run after their time.
+    pub locked_bytes: u64,
+    /// When the last of them can be freed.
+    pub locked_until: Option<UnixMillis>,
 }
 
 /// One run.
@@ -227,7 +236,14 @@ impl Collector<'_> {
         let doomed: Vec<ObjectKey> =
             condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();
         let sink = self.repo.sink();
-        let spared = count - doomed.len();
+        let mut spared = count - doomed.len();
+        let doomed = if sink.locks() {
+            let free = self.without_locked(doomed).await?;
+            spared = count - free.len();
+            free
+        } else {
+            doomed
+        };
         for keys in doomed.chunks(DELETED_AT_ONCE) {
             sink.delete_many(keys).await?;
             // What the next list of the same run shall not name again.
@@ -241,6 +257,35 @@ impl Collector<'_> {
             return Ok(());
         }
         self.delete(Place::Condemned(collection)).await
+    }
+
+    /// Leaves out what is locked: it is freed by the first run after its time, for which the list stands.
+    async fn without_locked(
+        &mut self,
+        doomed: Vec<ObjectKey>,
+    ) -> Result<Vec<ObjectKey>, RepoError> {
+        let repo = self.repo;
+        let looks = doomed.into_iter().map(|key| async move {
+            match repo.sink().locked_until(&key).await {
+                Ok(until) => Ok((key, until)),
+                Err(error) if error.is_not_found() => Ok((key, None)),
+                Err(error) => Err(RepoError::from(error)),
+            }
+        });
+        let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
+        let mut free = Vec::new();
+        while let Some((key, until)) = looks.try_next().await? {
+            let since = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+            let until =
+                since.map(|since| UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)));
+            let Some(until) = until.filter(|until| *until > self.now) else {
+                free.push(key);
+                continue;
+            };
+            self.report.locked_bytes += self.objects.get(&key).copied().unwrap_or(0);
+            self.report.locked_until = self.report.locked_until.max(Some(until));
+        }
+        Ok(free)
     }
 
     /// Sees to it that every session under way has an outcome, if it has been under way for long enough; those

@@ -25,6 +25,8 @@ mod key;
 mod local;
 mod measure;
 mod memory;
+#[cfg(feature = "s3")]
+mod object_lock;
 #[cfg(feature = "opendal")]
 mod opendal_sink;
 mod payload;

@@ -8,13 +8,21 @@ use opendal::{Buffer, ErrorKind, Operator};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 /// A store behind an OpenDAL operator.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OpendalSink {
     operator: Operator,
     location: String,
     durable: bool,
     #[cfg(feature = "_http")]
     clock: Option<crate::server_clock::ServerClock>,
+    #[cfg(feature = "s3")]
+    lock: Option<std::sync::Arc<crate::object_lock::ObjectLock>>,
+}
+
+impl std::fmt::Debug for OpendalSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpendalSink").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 fn kind(error: &opendal::Error) -> SinkErrorKind {
@@ -85,7 +93,17 @@ impl OpendalSink {
             durable,
             #[cfg(feature = "_http")]
             clock: None,
+            #[cfg(feature = "s3")]
+            lock: None,
         }
+    }
+
+    #[cfg(feature = "s3")]
+    pub(crate) fn with_lock(
+        self,
+        lock: Option<std::sync::Arc<crate::object_lock::ObjectLock>>,
+    ) -> Self {
+        Self { lock, ..self }
     }
 
     #[cfg(feature = "_http")]
@@ -261,6 +279,20 @@ impl Sink for OpendalSink {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
         self.operator.delete(key.as_str()).await.map_err(self.fail("delete", key))
+    }
+
+    #[cfg(feature = "s3")]
+    fn locks(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    #[cfg(feature = "s3")]
+    async fn locked_until(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<std::time::SystemTime>, SinkError> {
+        self.stat(key).await?;
+        Ok(self.lock.as_ref().and_then(|lock| lock.take(key.as_str())))
     }
 
     async fn delete_many(&self, keys: &[ObjectKey]) -> Result<(), SinkError> {

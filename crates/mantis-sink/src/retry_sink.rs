@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -217,6 +217,14 @@ impl Sink for RetrySink {
     async fn delete_many(&self, keys: &[ObjectKey]) -> Result<(), SinkError> {
         let what = format!("{} objects", keys.len());
         self.again("delete", &what, || self.inner.delete_many(keys)).await
+    }
+
+    fn locks(&self) -> bool {
+        self.inner.locks()
+    }
+
+    async fn locked_until(&self, key: &ObjectKey) -> Result<Option<SystemTime>, SinkError> {
+        self.again("look at", key.as_str(), || self.inner.locked_until(key)).await
     }
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {

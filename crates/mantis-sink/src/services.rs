@@ -16,7 +16,7 @@ use opendal::Operator;
 use crate::address::Address;
 use crate::pushback::Pushback;
 use crate::server_clock::ServerClock;
-use crate::transport::with_transport;
+use crate::transport::{Extras, with_transport};
 use crate::{OpendalSink, RetrySink, Sink, SinkError, StreamConfig, stream_config};
 
 #[cfg(feature = "azblob")]
@@ -48,7 +48,7 @@ fn place(address: &Address, what: &str) -> Result<String, SinkError> {
 fn finish<B: opendal::Builder>(
     mut address: Address,
     options: &str,
-    create_only: bool,
+    extras: Extras,
     builder: B,
 ) -> Result<Arc<dyn Sink>, SinkError> {
     let config = StreamConfig::take_from(&mut address)?;
@@ -60,9 +60,11 @@ fn finish<B: opendal::Builder>(
     let operator = with_transport(
         operator,
         &config,
-        (pushback.clone(), clock.clone(), create_only),
+        (pushback.clone(), clock.clone(), extras.clone()),
         &location,
     )?;
     let sink = OpendalSink::new(operator, location, true).with_clock(clock);
+    #[cfg(feature = "s3")]
+    let sink = sink.with_lock(extras.lock);
     Ok(Arc::new(RetrySink::with_pushback(Arc::new(sink), config, pushback)))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,6 +93,20 @@ pub trait Sink: Send + Sync + Debug {
             deleted?;
         }
         Ok(())
+    }
+
+    /// Whether objects are locked as they are created, so that nobody can take them away before their time.
+    fn locks(&self) -> bool {
+        false
+    }
+
+    /// Until when an object is locked; `None` for one that is not.
+    ///
+    /// # Errors
+    /// `NotFound`, or what keeps the store from telling.
+    async fn locked_until(&self, key: &ObjectKey) -> Result<Option<SystemTime>, SinkError> {
+        let _ = key;
+        Ok(None)
     }
 
     /// Makes the objects that a folder shows as durable as those whose `put_new` returned. A writer that was

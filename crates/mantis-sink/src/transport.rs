@@ -1,11 +1,15 @@
 //! HTTP for OpenDAL's services: timeouts on connections and silence, and what the store says about coming again.
 
+#[cfg(feature = "s3")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use opendal::{Buffer, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
+#[cfg(feature = "s3")]
+use crate::object_lock::ObjectLock;
 use crate::pushback::Pushback;
 use crate::server_clock::ServerClock;
 use crate::{SinkError, SinkErrorKind, StreamConfig};
@@ -15,8 +19,17 @@ struct Transport {
     inner: ReqwestTransport,
     pushback: Pushback,
     clock: ServerClock,
+    extras: Extras,
+}
+
+/// What one store's requests need beyond what OpenDAL gives them.
+#[derive(Clone, Default)]
+pub(crate) struct Extras {
     /// Makes every PUT fail where there is something: for stores whose service in OpenDAL cannot ask for it.
-    create_only: bool,
+    pub(crate) create_only: bool,
+    /// Locks what is created.
+    #[cfg(feature = "s3")]
+    pub(crate) lock: Option<Arc<ObjectLock>>,
 }
 
 /// The seconds that a `Retry-After` asks for. One with a date is taken as a second: the store's clock is not ours.
@@ -27,11 +40,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, mut request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        if self.create_only && request.method() == http::Method::PUT {
+        if self.extras.create_only && request.method() == http::Method::PUT {
             let any = http::HeaderValue::from_static("*");
             request.headers_mut().insert(http::header::IF_NONE_MATCH, any);
         }
+        #[cfg(feature = "s3")]
+        if let Some(lock) = &self.extras.lock
+            && request.method() == http::Method::PUT
+        {
+            request = lock.lock(request, &HttpTransporter::new(self.inner.clone())).await?;
+        }
         let method = request.method().to_string();
+        #[cfg(feature = "s3")]
+        let head =
+            (request.method() == http::Method::HEAD).then(|| request.uri().path().to_owned());
         let answer = self.inner.fetch(request).await;
         let status = answer
             .as_ref()
@@ -40,6 +62,10 @@ impl HttpTransport for Transport {
             .increment(1);
         let answer = answer?;
         self.clock.note(answer.headers());
+        #[cfg(feature = "s3")]
+        if let (Some(lock), Some(path)) = (&self.extras.lock, head) {
+            lock.note(&path, answer.headers());
+        }
         let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         if busy.contains(&answer.status())
             && let Some(after) = retry_after(answer.headers())
@@ -54,7 +80,7 @@ impl HttpTransport for Transport {
 pub(crate) fn with_transport(
     operator: Operator,
     config: &StreamConfig,
-    (pushback, clock, create_only): (Pushback, ServerClock, bool),
+    (pushback, clock, extras): (Pushback, ServerClock, Extras),
     location: &str,
 ) -> Result<Operator, SinkError> {
     let client = reqwest::Client::builder()
@@ -68,8 +94,7 @@ pub(crate) fn with_transport(
             SinkError::new(SinkErrorKind::Other, "make a client for", "the store", location)
                 .caused_by(error)
         })?;
-    let transport =
-        Transport { inner: ReqwestTransport::new(client), pushback, clock, create_only };
+    let transport = Transport { inner: ReqwestTransport::new(client), pushback, clock, extras };
     let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
     Ok(operator.with_context(context))
 }

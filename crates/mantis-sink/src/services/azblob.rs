@@ -10,6 +10,7 @@ use opendal::services::Azblob;
 
 use super::{finish, place, variable};
 use crate::address::Address;
+use crate::transport::Extras;
 use crate::{Sink, SinkError};
 
 const OPTIONS: &str = "account, endpoint, anonymous";
@@ -40,5 +41,5 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     } else if let Some(token) = variable(&["AZURE_STORAGE_SAS_TOKEN"]) {
         builder = builder.sas_token(token.trim_start_matches('?'));
     }
-    finish(address, OPTIONS, false, builder)
+    finish(address, OPTIONS, Extras::default(), builder)
 }

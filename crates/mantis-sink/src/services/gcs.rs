@@ -9,6 +9,7 @@ use opendal::services::Gcs;
 
 use super::{finish, place};
 use crate::address::Address;
+use crate::transport::Extras;
 use crate::{Sink, SinkError};
 
 const OPTIONS: &str = "endpoint, storage_class, service_account, anonymous";
@@ -27,5 +28,5 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     if address.take_flag("anonymous")? {
         builder = builder.skip_signature();
     }
-    finish(address, OPTIONS, false, builder)
+    finish(address, OPTIONS, Extras::default(), builder)
 }

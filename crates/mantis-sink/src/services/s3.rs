@@ -9,10 +9,46 @@ use opendal::services::S3;
 
 use super::{finish, place};
 use crate::address::Address;
-use crate::{Sink, SinkError};
+use crate::object_lock::{LockMode, ObjectLock};
+use crate::transport::Extras;
+use crate::{Sink, SinkError, parse_duration};
 
 const OPTIONS: &str = "region, endpoint, profile, role_arn, external_id, storage_class, sse, sse_kms_key_id, \
-     checksum, virtual_host, request_payer, anonymous";
+     checksum, lock, lock_for, virtual_host, request_payer, anonymous";
+
+/// `lock=compliance&lock_for=30d`: each object is locked as it is created.
+fn take_lock(
+    address: &mut Address,
+    region: Option<&str>,
+    (profile, role): (Option<&String>, Option<&String>),
+) -> Result<Option<Arc<ObjectLock>>, SinkError> {
+    let mode = match address.take("lock").as_deref() {
+        None => None,
+        Some("compliance") => Some(LockMode::Compliance),
+        Some("governance") => Some(LockMode::Governance),
+        Some(_) => return Err(address.invalid("`lock` is compliance or governance")),
+    };
+    let retain = address.take_as("lock_for", parse_duration)?;
+    let (mode, retain) = match (mode, retain) {
+        (None, None) => return Ok(None),
+        (Some(mode), Some(retain)) => (mode, retain),
+        _ => {
+            return Err(
+                address.invalid("`lock` and `lock_for` go together: lock=compliance&lock_for=30d")
+            );
+        }
+    };
+    if role.is_some() {
+        return Err(address
+            .invalid("`lock` does not go with `role_arn`: name a profile that assumes the role"));
+    }
+    let region = region.map(str::to_owned).or_else(|| {
+        let set = |name| std::env::var(name).ok().filter(|region| !region.is_empty());
+        set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
+    });
+    let region = region.ok_or_else(|| address.invalid("`lock` needs a `region`"))?;
+    Ok(Some(Arc::new(ObjectLock::new(mode, retain, region, profile.cloned()))))
+}
 
 pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     let mut builder = S3::default().bucket(&place(&address, "bucket")?).root(&address.path);
@@ -25,11 +61,13 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     if let Some(endpoint) = &endpoint {
         builder = builder.endpoint(endpoint);
     }
-    if let Some(profile) = address.take("profile") {
-        builder = builder.profile(&profile);
+    let profile = address.take("profile");
+    if let Some(profile) = &profile {
+        builder = builder.profile(profile);
     }
-    if let Some(role) = address.take("role_arn") {
-        builder = builder.role_arn(&role);
+    let role = address.take("role_arn");
+    if let Some(role) = &role {
+        builder = builder.role_arn(role);
     }
     if let Some(id) = address.take("external_id") {
         builder = builder.external_id(&id);
@@ -51,10 +89,15 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
         }
         Some(_) => return Err(address.invalid("`sse` is AES256 or aws:kms")),
     }
-    // What is sent is proved by the store as it arrives; buckets with object lock ask for it.
+    let usual = endpoint.is_some().then_some("us-east-1");
+    let region = region.as_deref().or(usual);
+    let lock = take_lock(&mut address, region, (profile.as_ref(), role.as_ref()))?;
+    // What is sent is proved by the store as it arrives.
     match address.take("checksum").as_deref() {
         Some("none") => {}
         Some("md5") => builder = builder.checksum_algorithm("md5"),
+        // The one that every store with object lock takes.
+        None if lock.is_some() => builder = builder.checksum_algorithm("md5"),
         None | Some("crc32c") => builder = builder.checksum_algorithm("crc32c"),
         Some(_) => return Err(address.invalid("`checksum` is crc32c, md5 or none")),
     }
@@ -67,5 +110,6 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     if address.take_flag("anonymous")? {
         builder = builder.skip_signature();
     }
-    finish(address, OPTIONS, false, builder)
+    let extras = Extras { lock, ..Extras::default() };
+    finish(address, OPTIONS, extras, builder)
 }

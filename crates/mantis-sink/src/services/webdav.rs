@@ -10,6 +10,7 @@ use opendal::services::Webdav;
 
 use super::{finish, place, variable};
 use crate::address::Address;
+use crate::transport::Extras;
 use crate::{Sink, SinkError};
 
 const OPTIONS: &str = "http";
@@ -31,5 +32,6 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     if let Some(token) = variable(&["WEBDAV_TOKEN"]) {
         builder = builder.token(&token);
     }
-    finish(address, OPTIONS, true, builder)
+    let extras = Extras { create_only: true, ..Extras::default() };
+    finish(address, OPTIONS, extras, builder)
 }

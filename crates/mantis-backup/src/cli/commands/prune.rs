@@ -11,7 +11,7 @@ use crate::cli::args::PruneArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
-use crate::{Error, clock};
+use crate::{Error, clock, format_time};
 
 /// The share of a repository that may be unused where nothing else is said.
 pub(crate) const MAX_UNUSED: f64 = 0.05;
@@ -38,6 +38,8 @@ fn report_json(report: &PruneReport, dry_run: bool) -> Value {
         "waiting_for": names(&report.waiting_for),
         "fenced": names(&report.fenced),
         "graced_bytes": report.graced_bytes,
+        "locked_bytes": report.locked_bytes,
+        "locked_until": report.locked_until.map(format_time),
         "kept_bytes": report.kept_bytes,
     })
 }
@@ -83,6 +85,11 @@ pub(crate) async fn prune(
     if report.graced_bytes > 0 {
         let graced = size(report.graced_bytes);
         context.say(format!("{graced} wait for the time of grace of forgotten backups"))?;
+    }
+    if let Some(until) = report.locked_until {
+        let locked = size(report.locked_bytes);
+        context
+            .say(format!("{locked} are locked; the last of them until {}", format_time(until)))?;
     }
     if !report.waiting_for.is_empty() {
         context.say(format!(
