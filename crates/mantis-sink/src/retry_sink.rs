@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::pushback::Pushback;
 use crate::rate::RateLimiter;
@@ -20,6 +22,12 @@ use crate::{
     Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span,
     StreamConfig,
 };
+
+/// How long a call may take after one that was given up, until one succeeds: cleaning up must not wait once more for a
+/// store that is gone.
+const AFTER_GONE: Duration = Duration::from_secs(5);
+/// How long tries fail before someone is told.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Another sink, tried again and bounded. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +38,8 @@ pub struct RetrySink {
     upload: Arc<RateLimiter>,
     download: Arc<RateLimiter>,
     pushback: Pushback,
+    /// The last call was given up: whoever cleans up after it need not wait as long again.
+    gone: Arc<AtomicBool>,
 }
 
 /// What a call is counted as.
@@ -65,15 +75,16 @@ impl RetrySink {
             upload: Arc::new(RateLimiter::new(config.upload_rate)),
             download: Arc::new(RateLimiter::new(config.download_rate)),
             pushback,
+            gone: Arc::default(),
         }
     }
 
     /// The waits between tries, one less than there are tries.
-    fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+    fn delays(&self, tries: u32) -> impl Iterator<Item = Duration> + Send + use<> {
         ExponentialBuilder::new()
             .with_min_delay(self.config.delay)
             .with_max_delay(self.config.max_delay)
-            .with_max_times(self.config.attempts.saturating_sub(1) as usize)
+            .with_max_times(tries.saturating_sub(1) as usize)
             .with_jitter()
             .build()
     }
@@ -100,24 +111,34 @@ impl RetrySink {
     where
         F: Future<Output = Result<T, SinkError>> + Send,
     {
-        let mut delays = self.delays();
-        let mut last: Option<SinkError> = None;
-        let tries = async {
+        let (tries, patience) = match self.gone.load(Ordering::Relaxed) {
+            false => (self.config.attempts, self.config.timeout),
+            true => (1, self.config.timeout.min(AFTER_GONE)),
+        };
+        let mut delays = self.delays(tries);
+        let started = Instant::now();
+        let (mut last, mut told) = (None, false);
+        let work = async {
             loop {
                 let error = match self.once(doing, call()).await {
                     Err(error) if error.is_retryable() => error,
                     result => return result,
                 };
                 let Some(delay) = delays.next() else { return Err(error) };
-                tracing::info!(doing, object, %error, ?delay, "tried again");
+                if started.elapsed() > QUIET && !told {
+                    told = true;
+                    tracing::warn!(doing, object, %error, "the store does not answer; tried again");
+                } else {
+                    tracing::info!(doing, object, %error, ?delay, "tried again");
+                }
                 last = Some(error);
                 tokio::time::sleep(delay).await;
             }
         };
-        match tokio::time::timeout(self.config.timeout, tries).await {
+        let done = match tokio::time::timeout(patience, work).await {
             Ok(result) => result,
             Err(_) => {
-                let after = self.config.timeout.as_secs_f32();
+                let after = patience.as_secs_f32();
                 let why = match last {
                     Some(last) => {
                         format!("not done within {after} s; the last try: {}", chain(&last))
@@ -127,7 +148,10 @@ impl RetrySink {
                 let kind = SinkErrorKind::Unavailable;
                 Err(SinkError::new(kind, doing, object, self.location()).caused_by(why))
             }
-        }
+        };
+        let gone = done.as_ref().is_err_and(SinkError::is_retryable);
+        self.gone.store(gone, Ordering::Relaxed);
+        done
     }
 }
 
@@ -154,14 +178,13 @@ impl Sink for RetrySink {
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
         self.upload.pass(payload.len() as usize).await;
-        let unsure = std::sync::atomic::AtomicBool::new(false);
+        let unsure = AtomicBool::new(false);
         let put = || async {
-            use std::sync::atomic::Ordering::Relaxed;
             let error = match self.inner.put_new(key, payload.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if error.is_already_exists() && unsure.load(Relaxed) {
+            if error.is_already_exists() && unsure.load(Ordering::Relaxed) {
                 let stored = self.inner.get(key, Span::Whole { limit: payload.len() }).await;
                 return match stored {
                     Ok(stored) if stored == payload.to_bytes() => Ok(()),
@@ -170,7 +193,7 @@ impl Sink for RetrySink {
                 };
             }
             // It may have arrived all the same.
-            unsure.fetch_or(error.is_retryable(), Relaxed);
+            unsure.fetch_or(error.is_retryable(), Ordering::Relaxed);
             Err(error)
         };
         let done = self.again("create", key.as_str(), put).await;
@@ -229,5 +252,91 @@ impl Sink for RetrySink {
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
         self.again("settle", folder, || self.inner.settle(folder)).await
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+    use crate::{Fault, FaultSink, MemorySink};
+
+    const UNAVAILABLE: SinkErrorKind = SinkErrorKind::Unavailable;
+
+    fn key() -> ObjectKey {
+        ObjectKey::new("a/b").unwrap()
+    }
+
+    /// A sink whose calls fail by a plan, and the one around it.
+    fn faulty(attempts: u32) -> (MemorySink, FaultSink, RetrySink) {
+        let memory = MemorySink::new();
+        let faults = FaultSink::new(Arc::new(memory.clone()));
+        let config = StreamConfig {
+            attempts,
+            delay: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
+            ..StreamConfig::default()
+        };
+        (memory, faults.clone(), RetrySink::new(Arc::new(faults), config))
+    }
+
+    #[tokio::test]
+    async fn passes_the_conformance_suite() {
+        let (_, _, sink) = faulty(3);
+        crate::conformance::check_sink(Arc::new(sink)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_creation_whose_answer_was_lost_is_settled_by_reading_back() {
+        let (memory, faults, sink) = faulty(3);
+        faults.fail_once(0, Fault::After(UNAVAILABLE));
+        sink.put_new(&key(), "mine".into()).await.unwrap();
+        assert_eq!(memory.get(&key(), Span::Whole { limit: 9 }).await.unwrap(), "mine");
+        // The reading back fails too.
+        let (_, faults, sink) = faulty(4);
+        faults.fail_once(0, Fault::After(UNAVAILABLE));
+        faults.fail_once(2, Fault::Before(UNAVAILABLE));
+        sink.put_new(&key(), "mine".into()).await.unwrap();
+        // Somebody else's is not ours, whatever was lost.
+        let (memory, faults, sink) = faulty(3);
+        memory.put_new(&key(), "theirs".into()).await.unwrap();
+        faults.fail_once(0, Fault::Before(UNAVAILABLE));
+        let error = sink.put_new(&key(), "mine".into()).await.unwrap_err();
+        assert!(error.is_already_exists());
+        // And what was there before any try is not ours either, though it be the same.
+        let error = sink.put_new(&key(), "theirs".into()).await.unwrap_err();
+        assert!(error.is_already_exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_are_counted_and_what_cannot_succeed_is_tried_once() {
+        let (_, faults, sink) = faulty(4);
+        faults.fail_from(0, Fault::Before(UNAVAILABLE));
+        let start = Instant::now();
+        assert!(sink.stat(&key()).await.unwrap_err().is_retryable());
+        assert_eq!(faults.calls(), 4);
+        // Waits of one, two and four seconds, each shortened or lengthened by chance.
+        assert!((3..30).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        let (_, faults, sink) = faulty(4);
+        faults.fail_from(0, Fault::Before(SinkErrorKind::PermissionDenied));
+        assert!(!sink.list("a").await.unwrap_err().is_retryable());
+        assert_eq!(faults.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_in_its_time_and_those_after_it_sooner_until_one_succeeds() {
+        let (_, faults, sink) = faulty(100);
+        faults.fail_from(0, Fault::Before(UNAVAILABLE));
+        let start = Instant::now();
+        let error = sink.stat(&key()).await.unwrap_err();
+        assert!(chain(&error).contains("not done within 60 s; the last try"), "{}", chain(&error));
+        assert_eq!(start.elapsed().as_secs(), 60);
+        let calls = faults.calls();
+        assert!(sink.delete(&key()).await.is_err());
+        assert_eq!((faults.calls(), start.elapsed().as_secs()), (calls + 1, 60));
+        faults.fail_from(u64::MAX, Fault::Before(UNAVAILABLE));
+        sink.put_new(&key(), "a".into()).await.unwrap();
+        faults.fail_once(faults.calls(), Fault::Before(UNAVAILABLE));
+        sink.stat(&key()).await.unwrap();
     }
 }

@@ -32,6 +32,17 @@ pub(crate) struct Extras {
     pub(crate) lock: Option<Arc<ObjectLock>>,
 }
 
+#[cfg(feature = "webdav")]
+impl Extras {
+    pub(crate) fn create_only() -> Self {
+        Self {
+            create_only: true,
+            #[cfg(feature = "s3")]
+            lock: None,
+        }
+    }
+}
+
 /// The seconds that a `Retry-After` asks for. One with a date is taken as a second: the store's clock is not ours.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();

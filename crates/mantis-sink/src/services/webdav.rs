@@ -32,6 +32,5 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
     if let Some(token) = variable(&["WEBDAV_TOKEN"]) {
         builder = builder.token(&token);
     }
-    let extras = Extras { create_only: true, ..Extras::default() };
-    finish(address, OPTIONS, extras, builder)
+    finish(address, OPTIONS, Extras::create_only(), builder)
 }
