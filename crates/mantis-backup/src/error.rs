@@ -49,14 +49,7 @@ impl Error {
     /// The error with all its causes on one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        text
+        mantis_sink::error_chain(self)
     }
 
     /// Something asked for that makes no sense.

@@ -230,13 +230,9 @@ impl Sink for ArchiveSink {
         use std::os::unix::fs::FileExt;
         let (start, len) = self.find(key)?;
         let wrong = |wanted| Err(SinkError::wrong_length(key, &self.name, len, wanted));
-        let (from, count) = match span {
-            Span::Whole { limit } if len > limit => return wrong(limit),
-            Span::Whole { .. } => (0, len),
-            Span::Part(range) if range.start > range.end || range.end > len => {
-                return wrong(range.end);
-            }
-            Span::Part(range) => (range.start, range.end - range.start),
+        let (from, count) = match span.within(len) {
+            Ok(found) => found,
+            Err(wanted) => return wrong(wanted),
         };
         let file = Arc::clone(&self.file);
         let read = tokio::task::spawn_blocking(move || {

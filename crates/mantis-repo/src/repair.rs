@@ -186,7 +186,7 @@ impl Repository {
             match self.check_segment(&reader).await {
                 Ok(()) => whole.push(segment.reference),
                 Err(error) if error.is_damage() => {
-                    segment.what = crate::verify::chain(&error);
+                    segment.what = mantis_sink::error_chain(&error);
                     damaged.push(segment);
                 }
                 Err(error) => return Err(error),

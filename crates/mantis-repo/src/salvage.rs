@@ -71,7 +71,7 @@ impl Repository {
 
 impl Pass<'_> {
     fn damaged(&mut self, error: &RepoError) {
-        self.found.damaged.push(crate::verify::chain(error));
+        self.found.damaged.push(mantis_sink::error_chain(error));
     }
 
     fn lose(&mut self, pages: impl Iterator<Item = PageNo>, newer: &PageSet) {

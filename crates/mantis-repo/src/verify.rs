@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use mantis_page::{PageNo, PageRange};
+use mantis_sink::error_chain;
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::digest::Tally;
@@ -86,18 +87,6 @@ pub struct VerifyReport {
     pub damaged: Vec<Damage>,
 }
 
-/// An error with all its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
 impl Repository {
     /// Proves backups: every one for an empty `ids`, else those whose ids start so. Every segment is
     /// read once, however many backups share it; all of it from the store, whatever an [`crate::IndexCache`] holds.
@@ -126,7 +115,7 @@ impl Repository {
             chosen.extend(&catalogue.backups);
             report.damaged.extend(catalogue.unreadable.iter().map(|unreadable| Damage {
                 object: format!("the backup of session {}", unreadable.session),
-                what: chain(&unreadable.error),
+                what: error_chain(&unreadable.error),
                 backups: vec![BackupId(unreadable.session.unique)],
                 pages: None,
             }));
@@ -149,7 +138,7 @@ impl Repository {
                 Ok(()) => {}
                 Err(error) if error.is_damage() => report.damaged.push(Damage {
                     object: format!("backup {}", info.id),
-                    what: chain(&error),
+                    what: error_chain(&error),
                     backups: vec![info.id],
                     pages: None,
                 }),
@@ -234,7 +223,7 @@ impl Repository {
             match checked {
                 Ok(()) => {}
                 Err(error) if error.is_damage() => {
-                    let what = chain(&error);
+                    let what = error_chain(&error);
                     let pages = Some((reader.reference.first, reader.reference.last));
                     report.damaged.push(Damage { object: reader.object, what, backups, pages });
                 }

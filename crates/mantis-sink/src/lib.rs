@@ -52,7 +52,7 @@ mod transport;
 mod url;
 
 pub use capability::Capabilities;
-pub use error::{SinkError, SinkErrorKind};
+pub use error::{SinkError, SinkErrorKind, error_chain};
 #[cfg(feature = "testing")]
 pub use fault::{Fault, FaultSink};
 #[cfg(feature = "testing")]

@@ -158,13 +158,9 @@ impl LocalSink {
         let mut file = File::open(self.path(key)).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
         let wrong = |wanted| Err(SinkError::wrong_length(key, self.root.display(), len, wanted));
-        let (start, count) = match span {
-            Span::Whole { limit } if len > limit => return wrong(limit),
-            Span::Whole { .. } => (0, len),
-            Span::Part(range) if range.start > range.end || range.end > len => {
-                return wrong(range.end);
-            }
-            Span::Part(range) => (range.start, range.end - range.start),
+        let (start, count) = match span.within(len) {
+            Ok(found) => found,
+            Err(wanted) => return wrong(wanted),
         };
         if start > 0 {
             file.seek(SeekFrom::Start(start)).map_err(fail)?;

@@ -48,15 +48,9 @@ pub(crate) fn cut(
     place: &str,
 ) -> Result<Bytes, SinkError> {
     let len = bytes.len() as u64;
-    match span {
-        Span::Whole { limit } if len > limit => {
-            Err(SinkError::wrong_length(key, place, len, limit))
-        }
-        Span::Whole { .. } => Ok(bytes.clone()),
-        Span::Part(range) if range.start <= range.end && range.end <= len => {
-            Ok(bytes.slice(range.start as usize..range.end as usize))
-        }
-        Span::Part(range) => Err(SinkError::wrong_length(key, place, len, range.end)),
+    match span.within(len) {
+        Ok((start, count)) => Ok(bytes.slice(start as usize..(start + count) as usize)),
+        Err(wanted) => Err(SinkError::wrong_length(key, place, len, wanted)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::{ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
+use crate::{ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span, error_chain};
 
 /// Those who create one object at once, and how often that is tried.
 const RACERS: usize = 8;
@@ -63,15 +63,8 @@ impl ProbeReport {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
-    }
-}
-
 fn fault(error: &SinkError) -> ProbeFault {
-    ProbeFault { what: chain(error), cure: error.help(), bearable: false }
+    ProbeFault { what: error_chain(error), cure: error.help(), bearable: false }
 }
 
 fn wrong(what: &str, cure: &'static str) -> ProbeFault {
@@ -205,7 +198,7 @@ async fn clean(sink: &dyn Sink, folder: &Folder) -> Result<String, ProbeFault> {
         } else {
             error.help()
         };
-        ProbeFault { what: chain(&error), cure, bearable: denied }
+        ProbeFault { what: error_chain(&error), cure, bearable: denied }
     };
     let listed = sink.list(&folder.0).await.map_err(fail)?;
     let keys: Vec<ObjectKey> = listed.into_iter().map(|object| object.key).collect();

@@ -20,7 +20,7 @@ use crate::pushback::Pushback;
 use crate::rate::RateLimiter;
 use crate::{
     Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span,
-    StreamConfig,
+    StreamConfig, error_chain,
 };
 
 /// How long a call may take after one that was given up, until one succeeds: cleaning up must not wait once more for a
@@ -141,7 +141,7 @@ impl RetrySink {
                 let after = patience.as_secs_f32();
                 let why = match last {
                     Some(last) => {
-                        format!("not done within {after} s; the last try: {}", chain(&last))
+                        format!("not done within {after} s; the last try: {}", error_chain(&last))
                     }
                     None => format!("not done within {after} s"),
                 };
@@ -152,13 +152,6 @@ impl RetrySink {
         let gone = done.as_ref().is_err_and(SinkError::is_retryable);
         self.gone.store(gone, Ordering::Relaxed);
         done
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
     }
 }
 
@@ -329,7 +322,11 @@ mod tests {
         faults.fail_from(0, Fault::Before(UNAVAILABLE));
         let start = Instant::now();
         let error = sink.stat(&key()).await.unwrap_err();
-        assert!(chain(&error).contains("not done within 60 s; the last try"), "{}", chain(&error));
+        assert!(
+            error_chain(&error).contains("not done within 60 s; the last try"),
+            "{}",
+            error_chain(&error)
+        );
         assert_eq!(start.elapsed().as_secs(), 60);
         let calls = faults.calls();
         assert!(sink.delete(&key()).await.is_err());

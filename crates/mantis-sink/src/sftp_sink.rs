@@ -291,13 +291,9 @@ impl Sink for SftpSink {
     async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
         let len = self.len("read", key).await?;
         let wrong = |wanted| Err(SinkError::wrong_length(key, &self.0.location, len, wanted));
-        let (start, count) = match span {
-            Span::Whole { limit } if len > limit => return wrong(limit),
-            Span::Whole { .. } => (0, len),
-            Span::Part(range) if range.start > range.end || range.end > len => {
-                return wrong(range.end);
-            }
-            Span::Part(range) => (range.start, range.end - range.start),
+        let (start, count) = match span.within(len) {
+            Ok(found) => found,
+            Err(wanted) => return wrong(wanted),
         };
         let connection = self.connection().await?;
         let read = async {

@@ -25,6 +25,21 @@ pub enum Span {
     Part(Range<u64>),
 }
 
+impl Span {
+    /// Where the wanted bytes begin in an object of `len` bytes, and how many they are.
+    ///
+    /// # Errors
+    /// The length that the object must have for it; for all of it, at most.
+    pub fn within(&self, len: u64) -> Result<(u64, u64), u64> {
+        match self {
+            Self::Whole { limit } if len > *limit => Err(*limit),
+            Self::Whole { .. } => Ok((0, len)),
+            Self::Part(range) if range.start > range.end || range.end > len => Err(range.end),
+            Self::Part(range) => Ok((range.start, range.end - range.start)),
+        }
+    }
+}
+
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
