@@ -13,6 +13,7 @@ use mantis_snapshot::{
     CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError, SnapshotToken,
 };
 
+use super::clean_up::clean_up;
 use crate::capture::capture;
 use crate::{Error, clock};
 
@@ -115,7 +116,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     let (snapshot, parent) = match take_snapshot(&job, &session).await {
         Ok(taken) => taken,
         Err(error) => {
-            session.abandon().await;
+            clean_up(session.abandon()).await;
             return Err(error);
         }
     };
@@ -129,7 +130,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     let ((parent, changed), others) = match since.and_then(|since| Ok((since, others?))) {
         Ok(known) => known,
         Err(error) => {
-            session.abandon().await;
+            clean_up(session.abandon()).await;
             return Err(error);
         }
     };
@@ -137,7 +138,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
         Ok(writer) => writer,
         Err(failed) => {
             let (session, error) = *failed;
-            session.abandon().await;
+            clean_up(session.abandon()).await;
             return Err(error.into());
         }
     };
@@ -171,7 +172,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
             Ok(writer.commit(elapsed, token.as_deref()).await?)
         }
         Err(error) => {
-            writer.abandon().await;
+            clean_up(writer.abandon()).await;
             Err(error)
         }
     }

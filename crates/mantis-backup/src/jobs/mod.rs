@@ -1,6 +1,7 @@
 //! One backup, one restore, one salvage, one transfer: each read from top to bottom.
 
 mod backup;
+mod clean_up;
 mod copy;
 mod restore;
 mod salvage;

@@ -16,6 +16,7 @@ use mantis_repo::{
 use mantis_sink::Sink;
 use mantis_snapshot::{Geometry, PageTarget};
 
+use super::clean_up::clean_up;
 use crate::system::open_in;
 use crate::{Error, clock};
 
@@ -135,7 +136,7 @@ pub(crate) async fn convey(
     let parent = match session.parent(&backup.meta.source).await {
         Ok(parent) => parent.filter(|parent| parent.info().meta.page_size == backup.meta.page_size),
         Err(error) => {
-            session.abandon().await;
+            clean_up(session.abandon()).await;
             return Err(error.into());
         }
     };
@@ -171,7 +172,7 @@ async fn store(
         Ok(writer) => writer,
         Err(failed) => {
             let (session, error) = *failed;
-            session.abandon().await;
+            clean_up(session.abandon()).await;
             return Err(error.into());
         }
     };
@@ -181,7 +182,7 @@ async fn store(
             Ok(writer.commit(elapsed, None).await?)
         }
         Err(error) => {
-            writer.abandon().await;
+            clean_up(writer.abandon()).await;
             Err(error)
         }
     }
