@@ -5,7 +5,7 @@
 //! and backups that were killed left there. A session that only reads is held over the whole run, so that no collector
 //! frees what was found at its beginning; before each backup it is asked whether it was given up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -15,8 +15,8 @@ use mantis_stream::{CancellationToken, ProgressTracker};
 use crate::segment_reader::SegmentReader;
 use crate::session::{SessionOutcome, create_outcome};
 use crate::{
-    BackupId, BackupInfo, Layer, LayerList, Manifest, ObjectHash, Place, Purpose, RepoError,
-    Repository, SegmentRef, Session, SessionId, UnixMillis,
+    BackupId, BackupInfo, IndexCache, Layer, LayerList, Manifest, ObjectHash, Place, Purpose,
+    RepoError, Repository, SegmentRef, Session, SessionId, UnixMillis,
 };
 
 /// Segments on their way at once.
@@ -31,6 +31,8 @@ pub struct CopyOptions {
     pub owner: String,
     /// When, by this machine's clock.
     pub now: UnixMillis,
+    /// Where indexes of the replica are kept, if they are.
+    pub cache: Option<IndexCache>,
     /// Stops the copy; what arrived is not sent again.
     pub cancel: CancellationToken,
     /// Shows how far it is.
@@ -101,7 +103,10 @@ impl Copier {
         entropy: [u8; 32],
         is_dead: impl Fn(&str) -> bool + Send,
     ) -> Result<Self, RepoError> {
-        let to = from.replica_in(sink).await?;
+        let mut to = from.replica_in(sink).await?;
+        if let Some(cache) = options.cache.clone() {
+            to = to.with_cache(cache);
+        }
         let own = blake3::derive_key("mantis-backup 2026 held by a copy", &entropy);
         let held = Session::begin(&to, Purpose::Restore, own, &options.owner, options.now).await?;
         let mut copier = Self {
@@ -130,6 +135,7 @@ impl Copier {
         let to = self.to.clone();
         let condemned = to.condemned().await?;
         let live = to.live_sessions().await?;
+        let there = to.written_objects().await?;
         let reads = live.into_iter().map(|session| to.read_committed(session));
         let mut reads = futures::stream::iter(reads).buffered(READS);
         while let Some(read) = reads.next().await {
@@ -141,7 +147,7 @@ impl Copier {
                 Err(error) => return Err(error),
             };
             match to.fill_layers(&mut manifest).await {
-                Ok(()) => self.learn(&manifest, &condemned)?,
+                Ok(()) => self.learn(&manifest, &there, &condemned)?,
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
@@ -156,28 +162,37 @@ impl Copier {
         Ok(())
     }
 
+    /// Notes a backup of the replica: what it names that is there and is not about to be freed. A backup that lost a
+    /// segment is not taken for one that is there.
     fn learn(
         &mut self,
         manifest: &Manifest,
+        there: &BTreeMap<ObjectKey, u64>,
         condemned: &HashSet<ObjectKey>,
     ) -> Result<(), RepoError> {
-        self.backups.insert(manifest.info.id);
+        let mut complete = true;
         for layer in &manifest.layers {
             let mut whole = true;
             for segment in &layer.segments {
-                if condemned.contains(&segment_key(segment.session, segment.hash)?) {
-                    whole = false;
-                } else {
+                let key = segment_key(segment.session, segment.hash)?;
+                let found = there.get(&key) == Some(&segment.len);
+                complete &= found;
+                if found && !condemned.contains(&key) {
                     self.segments.insert(segment.hash, segment.clone());
+                } else {
+                    whole = false;
                 }
             }
             if let Some(list) = layer.list.filter(|_| whole) {
                 let key = Place::Layer(list.session, list.hash).key();
                 let key = key.map_err(|error| RepoError::damaged("a list", error))?;
-                if !condemned.contains(&key) {
+                if there.contains_key(&key) && !condemned.contains(&key) {
                     self.lists.insert(content(layer), list);
                 }
             }
+        }
+        if complete {
+            self.backups.insert(manifest.info.id);
         }
         Ok(())
     }
@@ -211,11 +226,10 @@ impl Copier {
         let (owner, now) = (self.options.owner.clone(), self.options.now);
         let mut session =
             Session::begin_after(&self.to, newest, Purpose::Backup, entropy, &owner, now).await?;
-        match self.fill(&mut session, manifest).await {
-            Ok(stored) => {
-                let hash = session.store_manifest(&stored).await?;
+        match self.store(&mut session, manifest).await {
+            Ok(hash) => {
                 session.commit(hash).await?;
-                self.learn(&stored, &HashSet::new())?;
+                self.backups.insert(backup.id);
                 self.report.backups += 1;
                 Ok(true)
             }
@@ -251,6 +265,15 @@ impl Copier {
             }
         }
         Ok(())
+    }
+
+    async fn store(
+        &mut self,
+        session: &mut Session,
+        manifest: Manifest,
+    ) -> Result<ObjectHash, RepoError> {
+        let stored = self.fill(session, manifest).await?;
+        session.store_manifest(&stored).await
     }
 
     /// Sends what is missing; the manifest as the replica stores it.

@@ -104,21 +104,22 @@ impl Context {
         if self.credentials.has_identities() {
             known_keys::check(&repo)?;
         }
-        Ok(self.with_cache(repo))
+        Ok(match self.index_cache(repo.is_remote()) {
+            Some(cache) => repo.with_cache(cache),
+            None => repo,
+        })
     }
 
-    fn with_cache(&self, repo: Repository) -> Repository {
+    /// Where indexes of a repository are kept, if they are.
+    pub(crate) fn index_cache(&self, remote: bool) -> Option<IndexCache> {
         let folder = match &self.cache {
             Some(said) => said.clone(),
-            None if repo.is_remote() => {
+            None if remote => {
                 choose_base_strategy().ok().map(|dirs| dirs.cache_dir().join("mantis"))
             }
             None => None,
         };
-        match folder {
-            Some(folder) => repo.with_cache(IndexCache::new(folder, IndexCache::USUAL_LIMIT)),
-            None => repo,
-        }
+        folder.map(|folder| IndexCache::new(folder, IndexCache::USUAL_LIMIT))
     }
 
     /// Fails where someone asked to stop.

@@ -99,13 +99,15 @@ impl<'a> Destinations<'a> {
         let mut copies = Vec::new();
         for url in &self.urls[at + 1..] {
             self.context.check()?;
-            let to = mantis_sink::open_url(url)?.location();
+            let sink = mantis_sink::open_url(url)?;
+            let to = sink.location();
             let job = CopyJob {
                 from: repo.clone(),
                 to: url.clone(),
                 credentials: self.context.credentials().given()?,
                 write: mantis_repo::WriteOptions::default(),
                 temp_folder: None,
+                cache: self.context.index_cache(sink.capabilities().remote),
                 cancel: self.context.cancel.clone(),
                 progress: ProgressTracker::new().into(),
             };

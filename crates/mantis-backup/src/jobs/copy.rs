@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mantis_repo::{
-    BackupId, BackupInfo, Copier, CopyOptions, CopyReport, Credential, RepoError, Repository,
-    WriteOptions,
+    BackupId, BackupInfo, Copier, CopyOptions, CopyReport, Credential, IndexCache, RepoError,
+    Repository, WriteOptions,
 };
 use mantis_sink::open_url;
 use mantis_stream::{CancellationToken, ProgressTracker};
@@ -28,6 +28,8 @@ pub struct CopyJob {
     pub write: WriteOptions,
     /// Where pages wait on their way to another repository; the system's temporary folder without it.
     pub temp_folder: Option<PathBuf>,
+    /// Where indexes of a replica are kept, if they are.
+    pub cache: Option<IndexCache>,
     /// Stops it.
     pub cancel: CancellationToken,
     /// Shows how far it is.
@@ -55,6 +57,7 @@ pub async fn copy(job: CopyJob, backups: &[BackupInfo]) -> Result<Copied, Error>
     let options = CopyOptions {
         owner: clock::owner(),
         now: clock::now(),
+        cache: job.cache.clone(),
         cancel: job.cancel.clone(),
         progress: Arc::clone(&job.progress),
     };

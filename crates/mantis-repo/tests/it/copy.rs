@@ -172,6 +172,28 @@ fn a_collector_of_the_replica_frees_nothing_that_a_copy_names() {
     });
 }
 
+/// What the replica lost is sent again, and the backup that needed it is made whole.
+#[test]
+fn a_segment_that_the_replica_lost_is_not_relied_on() {
+    let (runtime, _, repo) = in_memory();
+    runtime.block_on(async {
+        let made = filled(&repo).await;
+        let target = MemorySink::new();
+        let mut copier = begin(&repo, Arc::new(target.clone()), 50).await.unwrap();
+        assert_eq!(copy_all(&mut copier, &made[..3]).await.unwrap(), 3);
+        let replica = copier.replica().clone();
+        copier.end().await;
+        let first = replica.catalogue().await.unwrap().backups.remove(0);
+        let shared = replica.manifest(&first).await.unwrap().segments().next().unwrap().clone();
+        let lost = mantis_repo::Place::Segment(shared.session, shared.hash).key().unwrap();
+        target.delete(&lost).await.unwrap();
+        let mut copier = begin(&repo, Arc::new(target.clone()), 51).await.unwrap();
+        copy_all(&mut copier, &made).await.unwrap();
+        copier.end().await;
+        is_whole(&replica, &made).await;
+    });
+}
+
 #[test]
 fn another_repository_is_no_replica_and_is_left_alone() {
     let (runtime, _, repo) = in_memory();

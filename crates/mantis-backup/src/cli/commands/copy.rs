@@ -61,7 +61,8 @@ pub(crate) fn copied_json(to: &str, done: &Copied) -> Value {
 
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<Ending, Error> {
     let from = context.open().await?;
-    let to = open_url(&args.to)?.location();
+    let sink = open_url(&args.to)?;
+    let (to, cache) = (sink.location(), context.index_cache(sink.capabilities().remote));
     let backups = chosen(&from.catalogue().await?, &args)?;
     let credentials = match &args.to_password_file {
         Some(file) => vec![read_password(file)?.into()],
@@ -76,6 +77,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<Ending, Err
         credentials,
         write,
         temp_folder: args.temp_folder,
+        cache,
         cancel: context.cancel.clone(),
         progress,
     };
