@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use mantis_repo::{Credential, Identity, Password};
 use zeroize::Zeroizing;
@@ -23,6 +24,8 @@ pub(crate) struct CredentialSource {
     identity_file: Option<PathBuf>,
     file: Option<PathBuf>,
     command: Option<String>,
+    /// What was given, once it was asked for: a command is not run for each place that is opened.
+    given: OnceLock<Vec<Credential>>,
 }
 
 /// Without the line's end that editors and `echo` put behind it.
@@ -106,15 +109,20 @@ impl CredentialSource {
             identity_file: cli.identity_file.clone(),
             file: cli.password_file.clone(),
             command: cli.password_command.clone(),
+            given: OnceLock::new(),
         }
     }
 
     /// What is given without asking, in the order in which it is tried: identities take no time.
     pub(crate) fn given(&self) -> Result<Vec<Credential>, Error> {
+        if let Some(given) = self.given.get() {
+            return Ok(given.clone());
+        }
         let identities = self.identity_file.as_deref().map(read_identities).transpose()?;
         let password = self.password()?;
         let identities = identities.map(Credential::Identities);
-        Ok(identities.into_iter().chain(password.map(Credential::Password)).collect())
+        let given = identities.into_iter().chain(password.map(Credential::Password)).collect();
+        Ok(self.given.get_or_init(|| given).clone())
     }
 
     /// Whether identities are given.
