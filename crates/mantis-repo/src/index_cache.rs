@@ -24,6 +24,8 @@ use crate::{ObjectHash, RepoError, RepoId, Repository};
 const MAX_ENTRY: u64 = 4 << 20;
 /// The hash before an entry's bytes.
 const PROOF_LEN: u64 = 32;
+/// Of so many processes, one looks how much there is when it first writes.
+const TIDY_ONE_IN: u32 = 32;
 /// How much is written between two looks at how much there is.
 const TIDY_EVERY: u64 = 8 << 20;
 
@@ -66,7 +68,9 @@ impl IndexCache {
     /// The cache in a folder, which need not exist, of at most `limit` bytes.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, limit: u64) -> Self {
-        let (written, broken) = (AtomicU64::new(TIDY_EVERY), AtomicBool::new(false));
+        // One process rarely writes that much: of many short ones, some look at once.
+        let first = if std::process::id().is_multiple_of(TIDY_ONE_IN) { TIDY_EVERY } else { 0 };
+        let (written, broken) = (AtomicU64::new(first), AtomicBool::new(false));
         Self(Arc::new(Inner { folder: folder.into(), limit, written, broken }))
     }
 
