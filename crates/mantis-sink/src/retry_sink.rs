@@ -1,6 +1,6 @@
 //! Tries again what may succeed later, within bounds: of tries, of time, of calls at once, of bytes per second.
 //!
-//! Waits grow exponentially and are shortened by chance, so that many clients do not come again all at once. What
+//! Waits grow exponentially and are lengthened by chance, so that many clients do not come again all at once. What
 //! cannot succeed is not tried again. A creation whose answer was lost may have happened: when a later try finds the
 //! object there, its bytes are read back and tell.
 
@@ -71,7 +71,7 @@ impl RetrySink {
         Self {
             inner,
             config,
-            calls: Arc::new(Semaphore::new(config.concurrency)),
+            calls: Arc::new(Semaphore::new(config.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
             upload: Arc::new(RateLimiter::new(config.upload_rate)),
             download: Arc::new(RateLimiter::new(config.download_rate)),
             pushback,
@@ -308,7 +308,7 @@ mod tests {
         let start = Instant::now();
         assert!(sink.stat(&key()).await.unwrap_err().is_retryable());
         assert_eq!(faults.calls(), 4);
-        // Waits of one, two and four seconds, each shortened or lengthened by chance.
+        // Waits of one, two and four seconds, each lengthened by chance.
         assert!((3..30).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         let (_, faults, sink) = faulty(4);
         faults.fail_from(0, Fault::Before(SinkErrorKind::PermissionDenied));

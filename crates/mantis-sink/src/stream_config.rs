@@ -10,9 +10,9 @@ use crate::{SinkError, address::Address, parse_duration, parse_rate};
 pub struct StreamConfig {
     /// How often a call is tried that may succeed later.
     pub attempts: u32,
-    /// The wait before the second try; it doubles from try to try, and is shortened by chance.
+    /// The wait before the second try; it doubles from try to try, and is lengthened by chance, up to twice.
     pub delay: Duration,
-    /// The longest wait between two tries.
+    /// The longest wait between two tries, before chance lengthens it.
     pub max_delay: Duration,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,

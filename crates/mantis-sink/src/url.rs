@@ -145,9 +145,14 @@ mod tests {
             open_url("s3://bucket/a/b?region=eu-1&storage_class=STANDARD_IA&attempts=2").unwrap();
         assert_eq!(sink.location(), "s3://bucket/a/b");
         assert!(sink.capabilities().remote && sink.capabilities().exclusive_create);
-        for bad in
-            ["s3://", "s3://b?sse=rot13", "s3://b?region=x&colour=red", "s3://b?checksum=sum"]
-        {
+        for bad in [
+            "s3://",
+            "s3://b?sse=rot13",
+            "s3://b?region=x&colour=red",
+            "s3://b?checksum=sum",
+            "s3://b?region=x&lock=compliance",
+            "s3://b?region=x&lock=compliance&lock_for=100000000000d",
+        ] {
             assert_eq!(open_url(bad).unwrap_err().kind(), SinkErrorKind::InvalidAddress, "{bad}");
         }
     }

@@ -4,6 +4,7 @@
 //! web identities, the machine's or container's role.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opendal::services::S3;
 
@@ -12,6 +13,9 @@ use crate::address::Address;
 use crate::object_lock::{LockMode, ObjectLock};
 use crate::transport::Extras;
 use crate::{Sink, SinkError, parse_duration};
+
+/// As long as S3 lets a bucket's default retention be: 100 years.
+const MAX_RETENTION: Duration = Duration::from_secs(36_500 * 86_400);
 
 const OPTIONS: &str = "region, endpoint, profile, role_arn, external_id, storage_class, sse, sse_kms_key_id, \
      checksum, lock, lock_for, virtual_host, request_payer, anonymous";
@@ -28,7 +32,10 @@ fn take_lock(
         Some("governance") => Some(LockMode::Governance),
         Some(_) => return Err(address.invalid("`lock` is compliance or governance")),
     };
-    let retain = address.take_as("lock_for", parse_duration)?;
+    let retain = address.take_as("lock_for", |text| match parse_duration(text)? {
+        retain if retain <= MAX_RETENTION => Ok(retain),
+        _ => Err("nothing is locked for more than 100 years".into()),
+    })?;
     let (mode, retain) = match (mode, retain) {
         (None, None) => return Ok(None),
         (Some(mode), Some(retain)) => (mode, retain),
