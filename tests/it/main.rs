@@ -9,6 +9,7 @@ mod encrypted;
 mod leftovers;
 mod library;
 mod live;
+mod planning;
 mod reader;
 mod restores;
 mod retention;

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mantis-sink", &[]),
     ("mantis-repo", &["mantis-page", "mantis-sink", "mantis-stream"]),
     ("mantis-retention", &[]),
+    ("mantis-schedule", &[]),
     (
         "mantis-backup",
         &[
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mantis-page",
             "mantis-repo",
             "mantis-retention",
+            "mantis-schedule",
             "mantis-sink",
             "mantis-snapshot",
             "mantis-stream",
@@ -40,7 +42,8 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("mantis-snapshot", &["tokio", "futures"]),
     ("mantis-engine", &["tokio"]),
     ("mantis-stream", &["mantis-page", "opendal", "aws-lc-sys"]),
-    ("mantis-retention", &["tokio", "serde", "chrono"]),
+    ("mantis-retention", &["tokio", "serde"]),
+    ("mantis-schedule", &["tokio", "futures"]),
     ("mantis-backup", &["reqwest", "hyper", "rustls", "opendal", "openssl-sys"]),
 ];
 

@@ -10,7 +10,7 @@
 //! - feature `cli`: the `mantis` command.
 //!
 //! The layers are crates of their own, here by their short names: [`page`], [`cow`], [`snapshot`],
-//! [`engine`], [`stream`], [`sink`], [`repo`], [`retention`].
+//! [`engine`], [`stream`], [`sink`], [`repo`], [`retention`], [`schedule`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), mantis_backup::Error> {
@@ -27,6 +27,8 @@
 #![forbid(unsafe_code)]
 
 mod buffers;
+#[cfg(feature = "cli")]
+mod candidates;
 mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -38,6 +40,7 @@ pub mod jobs;
 mod source;
 mod system;
 mod when;
+mod zone;
 
 pub use clock::{entropy, now, owner};
 pub use error::Error;
@@ -46,12 +49,14 @@ pub use system::{
     BackupRequest, BackupSystem, Builder, init_repository, open_repository, probe_store,
 };
 pub use when::{InvalidTime, format_time, parse_time};
+pub use zone::{local_zone, parse_zone};
 
 pub use mantis_cow as cow;
 pub use mantis_engine as engine;
 pub use mantis_page as page;
 pub use mantis_repo as repo;
 pub use mantis_retention as retention;
+pub use mantis_schedule as schedule;
 pub use mantis_sink as sink;
 pub use mantis_snapshot as snapshot;
 pub use mantis_stream as stream;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Candidate, Policy, Reason};
+use chrono::{DateTime, TimeZone, Utc};
+
+use crate::rules::{self, time_of};
+use crate::{Candidate, Policy, Reason, State, Warning, Why, check};
 
 /// A backup that is kept, and every reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,129 +16,192 @@ pub struct Kept<Id> {
     pub reasons: Vec<Reason>,
 }
 
-/// What is kept and what is removed: every candidate is in one of the two, oldest first within its source, the
+/// A backup that goes, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed<Id> {
+    /// The backup.
+    pub id: Id,
+    /// Why.
+    pub why: Why,
+    /// Rules that would have kept it, were it not for the cap.
+    pub despite: Vec<Reason>,
+}
+
+/// What is kept and what is removed: every candidate is in one of the three, oldest first within its source, the
 /// sources in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<Id> {
     /// Kept.
     pub kept: Vec<Kept<Id>>,
     /// To be removed.
-    pub removed: Vec<Id>,
+    pub removed: Vec<Removed<Id>>,
+    /// Failed and running ones: not counted, and left alone.
+    pub ignored: Vec<Id>,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
 }
 
-/// Plans for every source by itself. Of backups of one moment, the one with the larger id counts as newer. The
-/// newest backup of a source is always kept.
-#[must_use]
-pub fn plan<Id: Clone + Ord>(policy: Policy, candidates: &[Candidate<Id>]) -> Plan<Id> {
-    let mut sources: BTreeMap<&str, Vec<&Candidate<Id>>> = BTreeMap::new();
-    for candidate in candidates {
-        sources.entry(&candidate.source).or_default().push(candidate);
+/// The circumstances of a plan.
+#[derive(Debug)]
+pub struct Circumstances<'a, Tz> {
+    /// The time now.
+    pub now: DateTime<Utc>,
+    /// Whose hours, days and weeks are meant.
+    pub zone: &'a Tz,
+    /// Bytes that are free where backups are stored, those that earlier removals are going to free with them; `None`
+    /// where that is not known: [`Policy::min_free`] then does nothing.
+    pub free: Option<u64>,
+}
+
+// Not derived: a zone need not be copied for a reference to it to be.
+impl<Tz> Clone for Circumstances<'_, Tz> {
+    fn clone(&self) -> Self {
+        *self
     }
-    let mut plan = Plan { kept: Vec::new(), removed: Vec::new() };
-    for backups in sources.values_mut() {
-        backups.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        let count = backups.len();
-        for (at, backup) in backups.iter().enumerate() {
-            let reasons = reasons(policy, count - at);
+}
+
+impl<Tz> Copy for Circumstances<'_, Tz> {}
+
+/// What became of one backup.
+enum Fate {
+    Kept(Vec<Reason>),
+    Removed(Why, Vec<Reason>),
+}
+
+/// One source's good backups, newest first, and their fates.
+struct Planned<'a, Id> {
+    backups: Vec<(&'a Candidate<Id>, Fate)>,
+}
+
+/// Plans for every source by itself; only free space is shared by all.
+///
+/// Of backups of one moment, the one with the larger id counts as newer. The newest good backup of a source is always
+/// kept, and one that claims to be of a time after `now` is neither counted nor removed: a clock that ran ahead must not push
+/// out what is real.
+#[must_use]
+pub fn plan<Id: Clone + Ord, Tz: TimeZone>(
+    policy: &Policy,
+    candidates: &[Candidate<Id>],
+    circumstances: Circumstances<'_, Tz>,
+) -> Plan<Id> {
+    let mut sources: BTreeMap<&str, Vec<&Candidate<Id>>> = BTreeMap::new();
+    let mut ignored: Vec<&Candidate<Id>> = Vec::new();
+    for candidate in candidates {
+        match candidate.state {
+            State::Good => sources.entry(&candidate.source).or_default().push(candidate),
+            State::Running | State::Failed => ignored.push(candidate),
+        }
+    }
+    ignored.sort_by(|a, b| (&a.source, a.created_at, &a.id).cmp(&(&b.source, b.created_at, &b.id)));
+    let mut warnings = check(policy);
+    let mut planned: Vec<Planned<'_, Id>> = Vec::new();
+    for (source, mut backups) in sources {
+        backups.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        planned.push(plan_source(policy, source, &backups, circumstances, &mut warnings));
+    }
+    if let (Some(wanted), Some(free)) = (policy.min_free, circumstances.free) {
+        make_room(&mut planned, wanted, free, &mut warnings);
+    }
+    let mut plan = Plan {
+        kept: Vec::new(),
+        removed: Vec::new(),
+        ignored: ignored.into_iter().map(|candidate| candidate.id.clone()).collect(),
+        warnings,
+    };
+    for source in planned {
+        for (backup, fate) in source.backups.into_iter().rev() {
             let id = backup.id.clone();
-            if reasons.is_empty() {
-                plan.removed.push(id);
-            } else {
-                plan.kept.push(Kept { id, reasons });
+            match fate {
+                Fate::Kept(reasons) => plan.kept.push(Kept { id, reasons }),
+                Fate::Removed(why, despite) => plan.removed.push(Removed { id, why, despite }),
             }
         }
     }
     plan
 }
 
-/// What keeps the backup that is the `rank`-newest of its source, from 1.
-fn reasons(policy: Policy, rank: usize) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-    if policy.keep_last.is_some_and(|last| rank <= last) {
-        reasons.push(Reason::Last(rank));
+fn plan_source<'a, Id: Clone + Ord, Tz: TimeZone>(
+    policy: &Policy,
+    source: &str,
+    newest_first: &[&'a Candidate<Id>],
+    circumstances: Circumstances<'_, Tz>,
+    warnings: &mut Vec<Warning>,
+) -> Planned<'a, Id> {
+    let now = circumstances.now;
+    let is_future = |backup: &&&Candidate<Id>| time_of(backup) > now;
+    let future = newest_first.iter().take_while(is_future).count();
+    let (ahead, counted) = newest_first.split_at(future);
+    if future > 0 {
+        warnings.push(Warning::Future { source: source.to_owned(), backups: future });
     }
-    if rank == 1 {
-        reasons.push(Reason::Newest);
+    let mut backups: Vec<(&Candidate<Id>, Fate)> =
+        ahead.iter().map(|backup| (*backup, Fate::Kept(vec![Reason::Future]))).collect();
+    let oldest_allowed = policy.max_age.map(|age| age.before(now, circumstances.zone));
+    let mut kept = 0u32;
+    let reasons = rules::apply(policy, counted, circumstances.zone);
+    for (at, (backup, mut reasons)) in counted.iter().zip(reasons).enumerate() {
+        let too_old = oldest_allowed.is_some_and(|oldest| time_of(backup) < oldest);
+        let too_many = policy.max_count.is_some_and(|most| kept >= most);
+        let fate = if at == 0 {
+            if too_old {
+                warnings.push(Warning::NewestTooOld { source: source.to_owned() });
+            }
+            reasons.push(Reason::Newest);
+            Fate::Kept(reasons)
+        } else if reasons.is_empty() {
+            Fate::Removed(Why::NoRule, reasons)
+        } else if too_old {
+            Fate::Removed(Why::MaxAge, reasons)
+        } else if too_many {
+            Fate::Removed(Why::MaxCount, reasons)
+        } else {
+            Fate::Kept(reasons)
+        };
+        kept = kept.saturating_add(u32::from(matches!(fate, Fate::Kept(_))));
+        backups.push((backup, fate));
     }
-    reasons
+    Planned { backups }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn any_candidates() -> impl Strategy<Value = Vec<Candidate<u32>>> {
-        prop::collection::vec((0u8..3, 0i64..50), 0..40).prop_map(|backups| {
-            let named = backups.into_iter().zip(0..);
-            named
-                .map(|((source, created_at), id)| Candidate {
-                    id,
-                    source: format!("s{source}"),
-                    created_at,
-                })
-                .collect()
-        })
+/// Removes the oldest of all sources until enough is free; the newest of each stays, and what is ahead of time.
+fn make_room<Id: Clone + Ord>(
+    planned: &mut [Planned<'_, Id>],
+    wanted: u64,
+    free: u64,
+    warnings: &mut Vec<Warning>,
+) {
+    let all = planned.iter().flat_map(|source| &source.backups);
+    let going = all.filter(|(_, fate)| matches!(fate, Fate::Removed(..)));
+    let mut free = going.fold(free, |free, (backup, _)| free.saturating_add(backup.bytes));
+    let may_go = |fate: &Fate| match fate {
+        Fate::Kept(reasons) => {
+            !reasons.iter().any(|reason| matches!(reason, Reason::Newest | Reason::Future))
+        }
+        Fate::Removed(..) => false,
+    };
+    let mut oldest_first: Vec<&mut (&Candidate<Id>, Fate)> = planned
+        .iter_mut()
+        .flat_map(|source| &mut source.backups)
+        .filter(|(_, fate)| may_go(fate))
+        .collect();
+    oldest_first.sort_by(|(a, _), (b, _)| {
+        (a.created_at, &a.source, &a.id).cmp(&(b.created_at, &b.source, &b.id))
+    });
+    for (backup, fate) in oldest_first {
+        if free >= wanted {
+            return;
+        }
+        // One that frees nothing is no help.
+        if backup.bytes == 0 {
+            continue;
+        }
+        free = free.saturating_add(backup.bytes);
+        if let Fate::Kept(reasons) = fate {
+            let despite = std::mem::take(reasons);
+            *fate = Fate::Removed(Why::MinFree, despite);
+        }
     }
-
-    fn kept(plan: &Plan<u32>) -> BTreeSet<u32> {
-        plan.kept.iter().map(|kept| kept.id).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn order_does_not_matter_and_every_candidate_is_decided(
-            candidates in any_candidates(),
-            last in prop::option::of(1u32..9),
-        ) {
-            let policy = Policy { keep_last: last };
-            let forth = plan(policy, &candidates);
-            let back: Vec<_> = candidates.iter().rev().cloned().collect();
-            prop_assert_eq!(&forth, &plan(policy, &back));
-            let decided = forth.kept.len() + forth.removed.len();
-            prop_assert_eq!(decided, candidates.len());
-        }
-
-        #[test]
-        fn planning_again_after_the_removal_removes_nothing(
-            candidates in any_candidates(),
-            last in prop::option::of(1u32..9),
-        ) {
-            let policy = Policy { keep_last: last };
-            let first = plan(policy, &candidates);
-            let left: Vec<_> = candidates
-                .into_iter()
-                .filter(|candidate| !first.removed.contains(&candidate.id))
-                .collect();
-            prop_assert_eq!(plan(policy, &left).removed, Vec::<u32>::new());
-        }
-
-        #[test]
-        fn a_larger_rule_never_removes_more(candidates in any_candidates(), last in 1u32..9) {
-            let less = plan(Policy { keep_last: Some(last) }, &candidates);
-            let more = plan(Policy { keep_last: Some(last + 1) }, &candidates);
-            prop_assert!(kept(&less).is_subset(&kept(&more)));
-            prop_assert!(kept(&plan(Policy::default(), &candidates)).is_subset(&kept(&less)));
-        }
-
-        #[test]
-        fn the_newest_of_every_source_stays(candidates in any_candidates()) {
-            let plan = plan(Policy::default(), &candidates);
-            let sources: BTreeSet<&str> =
-                candidates.iter().map(|candidate| &*candidate.source).collect();
-            prop_assert_eq!(plan.kept.len(), sources.len());
-            for candidate in &candidates {
-                let newest = candidates
-                    .iter()
-                    .filter(|other| other.source == candidate.source)
-                    .max_by_key(|other| (other.created_at, other.id));
-                let is_newest = newest.is_some_and(|newest| newest.id == candidate.id);
-                prop_assert_eq!(kept(&plan).contains(&candidate.id), is_newest);
-            }
-        }
+    if free < wanted {
+        warnings.push(Warning::StillShort { missing: wanted - free });
     }
 }

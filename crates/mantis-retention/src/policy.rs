@@ -1,16 +1,70 @@
 //! What to keep.
 
-/// The rules. A backup is kept if one of them keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use crate::Span;
+
+/// So many of a rule that has no end.
+pub const UNLIMITED: u32 = u32::MAX;
+
+/// The rules, and caps over them.
+///
+/// A backup is kept if one of the rules keeps it; without any rule, all are. The caps then take away from what the rules
+/// keep, but never the newest good backup of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// The last so many of each source.
     pub keep_last: Option<u32>,
+    /// The last of each hour, for the last so many hours that have one.
+    pub keep_hourly: Option<u32>,
+    /// The last of each day, likewise.
+    pub keep_daily: Option<u32>,
+    /// The last of each week from Monday to Sunday, likewise.
+    pub keep_weekly: Option<u32>,
+    /// The last of each month, likewise.
+    pub keep_monthly: Option<u32>,
+    /// The last of each year, likewise.
+    pub keep_yearly: Option<u32>,
+    /// The oldest too, as long as one of the rules above has not kept as many as it may: while history is younger than
+    /// they reach, it keeps its beginning.
+    pub keep_oldest: bool,
+    /// All that are no older than this, counted from the newest.
+    pub keep_within: Option<Span>,
+    /// All with one of these tags: `key=value`, or `key` with any value.
+    pub keep_tags: Vec<String>,
+    /// Cap: none that is older than this, counted from now.
+    pub max_age: Option<Span>,
+    /// Cap: no more than this of each source, the newest.
+    pub max_count: Option<u32>,
+    /// Cap: the oldest go until about so many bytes are free where they are stored.
+    pub min_free: Option<u64>,
 }
 
 impl Policy {
-    /// Whether it has no rule: it would keep nothing but the newest of each source.
+    /// Whether it has no rule to keep anything by, so that all is kept but for the caps.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.keep_last.is_none()
+    pub fn has_no_rule(&self) -> bool {
+        self.counts().iter().all(|(_, count)| count.is_none())
+            && self.keep_within.is_none()
+            && self.keep_tags.is_empty()
+    }
+
+    /// Whether it has neither rules nor caps: it removes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.has_no_rule()
+            && self.max_age.is_none()
+            && self.max_count.is_none()
+            && self.min_free.is_none()
+    }
+
+    /// The rules that count, by their names.
+    pub(crate) const fn counts(&self) -> [(&'static str, Option<u32>); 6] {
+        [
+            ("keep_last", self.keep_last),
+            ("keep_hourly", self.keep_hourly),
+            ("keep_daily", self.keep_daily),
+            ("keep_weekly", self.keep_weekly),
+            ("keep_monthly", self.keep_monthly),
+            ("keep_yearly", self.keep_yearly),
+        ]
     }
 }

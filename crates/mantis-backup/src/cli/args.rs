@@ -5,8 +5,10 @@ mod demo;
 mod forget;
 mod key;
 mod look;
+mod policy;
 mod repair;
 mod restore;
+mod retention;
 mod transfer;
 mod verify;
 
@@ -19,8 +21,10 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
+pub(crate) use policy::PolicyArgs;
 pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
+pub(crate) use retention::{RetentionCommand, ScheduleCommand, SimulateArgs};
 pub(crate) use transfer::{CopyArgs, ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -137,6 +141,16 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// Free what nothing refers to
     Prune(PruneArgs),
+    /// Try out what retention rules keep
+    Retention {
+        #[command(subcommand)]
+        what: RetentionCommand,
+    },
+    /// Look at schedules
+    Schedule {
+        #[command(subcommand)]
+        what: ScheduleCommand,
+    },
     /// Put right what can be put right, and salvage the rest
     Repair(RepairArgs),
     /// Copy backups to another place

@@ -100,6 +100,8 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Export(args) => commands::export::run(&context, args).await,
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,
+            Command::Retention { what } => commands::retention::run(&context, &what),
+            Command::Schedule { what } => commands::schedule::run(&context, what),
             Command::Prune(args) => commands::prune::run(&context, args).await,
             Command::Doctor(args) => commands::doctor::run(&context, args).await,
             Command::Key { what } => commands::key::run(&context, what).await,

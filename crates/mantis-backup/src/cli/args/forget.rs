@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::PolicyArgs;
 use crate::cli::parse::{grace, share};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mantis forget 3f9a 77b0\n  mantis forget --keep-last 30 --dry-run\n  \
-    mantis forget --keep-last 30 --source app --prune\n  mantis forget --undo 3f9a\n\nA forgotten backup is in no list \
+    mantis forget --keep-last 30 --source app --prune\n  mantis forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-tag keep --tz Europe/Berlin\n  mantis forget --undo 3f9a\n\nA forgotten backup is in no list \
     and is freed by `mantis prune` after its time of grace; until then\n--undo brings it back. Rules never forget the newest \
     backup of a source."
 )]
@@ -17,14 +18,11 @@ pub(crate) struct ForgetArgs {
     /// Backups: the start of each one's id
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    /// Keep the last N of each source, and forget the others
-    #[arg(long, value_name = "N", conflicts_with = "ids", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) keep_last: Option<u32>,
     /// Of this source only
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     pub(crate) source: Option<String>,
     /// Bring this forgotten backup back
-    #[arg(long, value_name = "ID", conflicts_with_all = ["ids", "keep_last", "source", "prune"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["ids", "source", "prune"])]
     pub(crate) undo: Option<String>,
     /// Say what would be forgotten, and forget nothing
     #[arg(long)]
@@ -38,6 +36,8 @@ pub(crate) struct ForgetArgs {
     /// Nothing else uses the repository meanwhile: needed on stores that let two create one object at once
     #[arg(long)]
     pub(crate) exclusive: bool,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,18 +1,44 @@
 //! `mantis forget`
 
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
 use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository, Selector};
-use mantis_retention::{Candidate, Policy, plan};
+use mantis_retention::{Candidate, Circumstances, Plan, Policy, Reason, plan};
 use serde_json::{Value, json};
 
 use super::prune::{MAX_UNUSED, options, prune};
+use crate::candidates::{calendar_time, candidate};
 use crate::cli::args::ForgetArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::backup_json;
 use crate::{Error, clock, format_time};
 
-/// What is going to happen: every backup that was looked at, with the reasons that keep it; none: it goes.
-type Decisions<'a> = Vec<(&'a BackupInfo, Vec<String>)>;
+/// What is going to happen to a backup.
+enum Fate {
+    /// It is kept, for these reasons.
+    Keep(Vec<String>),
+    /// It goes: why, and which rules would have kept it.
+    Forget(String, Vec<String>),
+}
+
+impl Fate {
+    const fn goes(&self) -> bool {
+        matches!(self, Self::Forget(..))
+    }
+}
+
+/// Every backup that was looked at, and what is going to happen to it.
+type Decisions<'a> = Vec<(&'a BackupInfo, Fate)>;
+
+/// The error of those who say nothing of what to keep.
+pub(super) fn no_rule() -> Error {
+    Error::usage(
+        "nothing says what to keep",
+        "give rules such as --keep-last 7, --keep-daily 14 or --keep-within 30d, or caps such as --max-age 1y",
+    )
+}
 
 fn by_id<'a>(catalogue: &'a Catalogue, ids: &[String]) -> Result<Decisions<'a>, Error> {
     let mut decisions: Decisions<'a> = Vec::new();
@@ -20,38 +46,49 @@ fn by_id<'a>(catalogue: &'a Catalogue, ids: &[String]) -> Result<Decisions<'a>, 
         let selector = Selector { id: Some(id.clone()), ..Selector::default() };
         let backup = catalogue.find(&selector)?;
         if decisions.iter().all(|(known, _)| known.id != backup.id) {
-            decisions.push((backup, Vec::new()));
+            decisions.push((backup, Fate::Forget("by its id".into(), Vec::new())));
         }
     }
     Ok(decisions)
 }
 
-fn by_rules<'a>(catalogue: &'a Catalogue, policy: Policy, source: Option<&str>) -> Decisions<'a> {
+fn by_rules<'a>(
+    catalogue: &'a Catalogue,
+    (policy, zone): (&Policy, Tz),
+    source: Option<&str>,
+) -> (Decisions<'a>, Vec<String>) {
     let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
-    let candidates: Vec<Candidate<BackupId>> = catalogue
-        .backups
-        .iter()
-        .filter(fits)
-        .map(|backup| Candidate {
-            id: backup.id,
-            source: backup.meta.source.clone(),
-            created_at: backup.meta.created_at.0,
-        })
-        .collect();
-    let plan = plan(policy, &candidates);
-    let reasons = |backup: &BackupInfo| -> Vec<String> {
-        let kept = plan.kept.iter().find(|kept| kept.id == backup.id);
-        kept.iter().flat_map(|kept| &kept.reasons).map(ToString::to_string).collect()
-    };
-    catalogue.backups.iter().filter(fits).map(|backup| (backup, reasons(backup))).collect()
+    let chosen = catalogue.backups.iter().filter(fits);
+    let candidates: Vec<Candidate<BackupId>> = chosen.clone().map(candidate).collect();
+    let now = calendar_time(clock::now());
+    let plan = plan(policy, &candidates, Circumstances { now, zone: &zone, free: None });
+    let warnings = plan.warnings.iter().map(ToString::to_string).collect();
+    let mut fates = fates(plan);
+    let decided = chosen.filter_map(|backup| Some((backup, fates.remove(&backup.id)?)));
+    (decided.collect(), warnings)
+}
+
+fn fates(plan: Plan<BackupId>) -> BTreeMap<BackupId, Fate> {
+    let texts = |reasons: &[Reason]| reasons.iter().map(ToString::to_string).collect();
+    let kept = plan.kept.iter().map(|kept| (kept.id, Fate::Keep(texts(&kept.reasons))));
+    let removed = plan.removed.iter().map(|removed| {
+        (removed.id, Fate::Forget(removed.why.to_string(), texts(&removed.despite)))
+    });
+    kept.chain(removed).collect()
 }
 
 fn show(context: &Context, decisions: &Decisions<'_>, dry_run: bool) -> Result<(), Error> {
-    for (backup, reasons) in decisions {
-        let what = match (reasons.is_empty(), dry_run) {
-            (true, true) => "would forget".to_owned(),
-            (true, false) => "forgot".to_owned(),
-            (false, _) => format!("keep ({})", reasons.join(", ")),
+    for (backup, fate) in decisions {
+        let what = match fate {
+            Fate::Keep(reasons) => format!("keep ({})", reasons.join(", ")),
+            Fate::Forget(why, despite) => {
+                let forget = if dry_run { "would forget" } else { "forgot" };
+                let despite = match &despite[..] {
+                    [] => String::new(),
+                    rules => format!(", despite {}", rules.join(", ")),
+                };
+                format!("{forget} ({why}{despite})")
+            }
         };
         context.say(format!(
             "{} {} {}: {what}",
@@ -63,19 +100,23 @@ fn show(context: &Context, decisions: &Decisions<'_>, dry_run: bool) -> Result<(
     Ok(())
 }
 
-fn decisions_json(decisions: &Decisions<'_>, dry_run: bool) -> Value {
-    let with_reasons = |(backup, reasons): &(&BackupInfo, Vec<String>)| {
+fn decisions_json(decisions: &Decisions<'_>, warnings: &[String], dry_run: bool) -> Value {
+    let (mut keep, mut remove) = (Vec::new(), Vec::new());
+    for (backup, fate) in decisions {
         let mut value = backup_json(backup);
-        value["reasons"] = json!(reasons);
-        value
-    };
-    let (kept, removed): (Vec<_>, Vec<_>) =
-        decisions.iter().partition(|(_, reasons)| !reasons.is_empty());
-    json!({
-        "dry_run": dry_run,
-        "keep": kept.into_iter().map(with_reasons).collect::<Vec<Value>>(),
-        "remove": removed.into_iter().map(|(backup, _)| backup_json(backup)).collect::<Vec<Value>>(),
-    })
+        match fate {
+            Fate::Keep(reasons) => {
+                value["reasons"] = json!(reasons);
+                keep.push(value);
+            }
+            Fate::Forget(why, despite) => {
+                value["why"] = json!(why);
+                value["despite"] = json!(despite);
+                remove.push(value);
+            }
+        }
+    }
+    json!({ "dry_run": dry_run, "keep": keep, "remove": remove, "warnings": warnings })
 }
 
 async fn undo(context: &Context, repo: &Repository, id: &str) -> Result<Ending, Error> {
@@ -86,11 +127,17 @@ async fn undo(context: &Context, repo: &Repository, id: &str) -> Result<Ending, 
 }
 
 pub(crate) async fn run(context: &Context, args: ForgetArgs) -> Result<Ending, Error> {
-    let policy = Policy { keep_last: args.keep_last };
+    let policy = args.policy.policy();
     if args.ids.is_empty() && policy.is_empty() && args.undo.is_none() {
         return Err(Error::usage(
             "nothing says what to forget",
-            "name backups by their ids, or give a rule: --keep-last N",
+            "name backups by their ids, or give rules: --keep-last N, --keep-daily N, --max-age SPAN, …",
+        ));
+    }
+    if !policy.is_empty() && (!args.ids.is_empty() || args.undo.is_some()) {
+        return Err(Error::usage(
+            "backups named by their ids are not subject to rules",
+            "give either ids or rules",
         ));
     }
     let repo = context.open().await?;
@@ -98,21 +145,19 @@ pub(crate) async fn run(context: &Context, args: ForgetArgs) -> Result<Ending, E
         return undo(context, &repo, id).await;
     }
     let catalogue = repo.catalogue().await?;
-    let decisions = if args.ids.is_empty() {
-        by_rules(&catalogue, policy, args.source.as_deref())
+    let (decisions, warnings) = if args.ids.is_empty() {
+        by_rules(&catalogue, (&policy, args.policy.zone()), args.source.as_deref())
     } else {
-        by_id(&catalogue, &args.ids)?
+        (by_id(&catalogue, &args.ids)?, Vec::new())
     };
-    let removed: Vec<BackupId> = decisions
-        .iter()
-        .filter(|(_, reasons)| reasons.is_empty())
-        .map(|(backup, _)| backup.id)
-        .collect();
+    let removed: Vec<BackupId> =
+        decisions.iter().filter(|(_, fate)| fate.goes()).map(|(backup, _)| backup.id).collect();
     if !args.dry_run {
         repo.forget(&catalogue, &removed, clock::entropy()?, clock::now()).await?;
     }
     show(context, &decisions, args.dry_run)?;
-    let mut result = decisions_json(&decisions, args.dry_run);
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let mut result = decisions_json(&decisions, &warnings, args.dry_run);
     if args.prune {
         let options = options(args.grace, args.dry_run, args.exclusive);
         result["prune"] = prune(context, &repo, MAX_UNUSED, options).await?;

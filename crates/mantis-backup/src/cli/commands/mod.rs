@@ -15,5 +15,7 @@ pub(crate) mod man;
 pub(crate) mod prune;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod retention;
+pub(crate) mod schedule;
 pub(crate) mod show;
 pub(crate) mod verify;

@@ -1,0 +1,23 @@
+//! A repository's backups, as retention sees them.
+
+use mantis_repo::{BackupId, BackupInfo, UnixMillis};
+use mantis_retention::{Candidate, State};
+
+use chrono::{DateTime, Utc};
+
+/// A backup of a catalogue. All of those are good: what failed is not in it.
+pub(crate) fn candidate(backup: &BackupInfo) -> Candidate<BackupId> {
+    Candidate {
+        id: backup.id,
+        source: backup.meta.source.clone(),
+        created_at: backup.meta.created_at.0,
+        tags: backup.meta.tags.clone(),
+        bytes: backup.bytes_stored,
+        state: State::Good,
+    }
+}
+
+/// A time of ours as a time of the calendar; past the calendar's end, its end.
+pub(crate) fn calendar_time(time: UnixMillis) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(time.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

@@ -1,0 +1,233 @@
+//! `mantis retention`
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
+use std::path::Path;
+
+use chrono::{DateTime, Months, Utc};
+use chrono_tz::Tz;
+use mantis_repo::UnixMillis;
+use mantis_retention::{Candidate, Circumstances, Plan, Policy, State, calendar, plan};
+use mantis_schedule::CronSchedule;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::candidates::calendar_time;
+use crate::cli::args::{RetentionCommand, SimulateArgs};
+use crate::cli::context::Context;
+use crate::cli::exit_code::Ending;
+use crate::{Error, clock, format_time, parse_time};
+
+/// The largest file of backups, in bytes: a million backups fit.
+const MAX_LEN: u64 = 256 << 20;
+/// The most backups of a simulated year: one each minute.
+const MOST: usize = 600_000;
+
+/// A backup as it stands in the file. Other fields, such as `mantis list --json` prints, are not looked at.
+#[derive(Deserialize)]
+struct Given {
+    id: GivenId,
+    source: String,
+    created_at: String,
+    #[serde(default)]
+    tags: GivenTags,
+    #[serde(default)]
+    state: GivenState,
+}
+
+/// A name, or a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GivenId {
+    Text(String),
+    Number(i64),
+}
+
+/// An object, or a list of `key=value`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GivenTags {
+    Named(BTreeMap<String, String>),
+    Listed(Vec<String>),
+}
+
+impl Default for GivenTags {
+    fn default() -> Self {
+        Self::Named(BTreeMap::new())
+    }
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum GivenState {
+    #[default]
+    Good,
+    Running,
+    Failed,
+}
+
+impl Given {
+    fn candidate(self) -> Result<Candidate<String>, Error> {
+        let id = match self.id {
+            GivenId::Text(text) => text,
+            GivenId::Number(number) => number.to_string(),
+        };
+        let tags = match self.tags {
+            GivenTags::Named(tags) => tags,
+            GivenTags::Listed(tags) => {
+                let pair = |tag: String| match tag.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), value.to_owned()),
+                    None => (tag, String::new()),
+                };
+                tags.into_iter().map(pair).collect()
+            }
+        };
+        let created_at = parse_time(&self.created_at).map_err(|error| {
+            Error::usage(
+                format!("the backup {id:?} has no time: {error}"),
+                "created_at is a time in RFC 3339",
+            )
+        })?;
+        let state = match self.state {
+            GivenState::Good => State::Good,
+            GivenState::Running => State::Running,
+            GivenState::Failed => State::Failed,
+        };
+        let new = Candidate::new(id, self.source, created_at.0);
+        Ok(Candidate { tags, state, ..new })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Candidate<String>>, Error> {
+    let mut bytes = Vec::new();
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        Error::Other {
+        doing: format!("read the backups in {}", path.display()),
+        source,
+        help: Some(
+            "it holds a JSON array of objects with id, source and created_at, as `mantis list --json` prints it".into(),
+        ),
+    }
+    };
+    let opened: Result<Box<dyn Read>, std::io::Error> = if path == Path::new("-") {
+        Ok(Box::new(std::io::stdin()))
+    } else {
+        std::fs::File::open(path).map(|file| Box::new(file) as Box<dyn Read>)
+    };
+    let read = opened.and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
+    read.map_err(|error| failed(error.into()))?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(failed("it is longer than 256 MiB".into()));
+    }
+    let given: Vec<Given> = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+    let candidates: Vec<_> = given.into_iter().map(Given::candidate).collect::<Result<_, _>>()?;
+    let mut ids = HashSet::new();
+    match candidates.iter().find(|candidate| !ids.insert(&candidate.id)) {
+        None => Ok(candidates),
+        Some(twice) => Err(failed(format!("two backups have the id {:?}", twice.id).into())),
+    }
+}
+
+/// What is left of a year in which a backup was made at each of a schedule's times, and the rules were applied after each.
+fn year(
+    schedule: &CronSchedule,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    zone: Tz,
+) -> Result<Vec<Candidate<String>>, Error> {
+    let start = now.checked_sub_months(Months::new(12)).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    let times = schedule.after(start, zone).take_while(|time| *time <= now).take(MOST);
+    let mut left: Vec<Candidate<String>> = Vec::new();
+    for time in times {
+        let id = format_time(UnixMillis(time.timestamp_millis()));
+        left.push(Candidate::new(id, "simulated", time.timestamp_millis()));
+        let plan = plan(policy, &left, Circumstances { now: time, zone: &zone, free: None });
+        let gone: HashSet<&String> = plan.removed.iter().map(|removed| &removed.id).collect();
+        left.retain(|candidate| !gone.contains(&candidate.id));
+        if left.len() > 20_000 {
+            return Err(Error::usage(
+                "these rules keep more than 20,000 backups of a year",
+                "simulate a schedule that runs less often, or give stricter rules",
+            ));
+        }
+    }
+    Ok(left)
+}
+
+fn as_json(candidate: &Candidate<String>) -> Value {
+    json!({
+        "id": candidate.id,
+        "source": candidate.source,
+        "created_at": format_time(UnixMillis(candidate.created_at)),
+        "tags": candidate.tags,
+    })
+}
+
+fn plan_json(plan: &Plan<String>, by_id: &BTreeMap<&String, &Candidate<String>>) -> Value {
+    let value = |id: &String| by_id.get(id).map_or(Value::Null, |candidate| as_json(candidate));
+    let texts = |reasons: &[mantis_retention::Reason]| -> Vec<String> {
+        reasons.iter().map(ToString::to_string).collect()
+    };
+    let keep = plan.kept.iter().map(|kept| {
+        let mut value = value(&kept.id);
+        value["reasons"] = json!(texts(&kept.reasons));
+        value
+    });
+    let remove = plan.removed.iter().map(|removed| {
+        let mut value = value(&removed.id);
+        value["why"] = json!(removed.why.to_string());
+        value["despite"] = json!(texts(&removed.despite));
+        value
+    });
+    json!({
+        "keep": keep.collect::<Vec<Value>>(),
+        "remove": remove.collect::<Vec<Value>>(),
+        "ignored": plan.ignored.iter().map(value).collect::<Vec<Value>>(),
+        "warnings": plan.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
+    })
+}
+
+fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
+    let (policy, zone) = (args.policy.policy(), args.policy.zone());
+    if policy.is_empty() {
+        return Err(super::forget::no_rule());
+    }
+    let now = calendar_time(args.now.unwrap_or_else(clock::now));
+    let backups = match (&args.backups, &args.schedule) {
+        (Some(path), _) => read(path)?,
+        (None, Some(schedule)) => year(schedule, &policy, now, zone)?,
+        (None, None) => Vec::new(),
+    };
+    let plan = plan(&policy, &backups, Circumstances { now, zone: &zone, free: None });
+    let by_id: BTreeMap<&String, &Candidate<String>> =
+        backups.iter().map(|candidate| (&candidate.id, candidate)).collect();
+    context.result(&plan_json(&plan, &by_id))?;
+    let line = |id: &String| {
+        let shown = by_id.get(id).map(|found| (found.created_at, found.source.as_str()));
+        let (time, source) = shown.unwrap_or_default();
+        format!("{id} {} {source}", format_time(UnixMillis(time)))
+    };
+    if args.schedule.is_none() {
+        for kept in &plan.kept {
+            let reasons: Vec<String> = kept.reasons.iter().map(ToString::to_string).collect();
+            context.say(format!("{}: keep ({})", line(&kept.id), reasons.join(", ")))?;
+        }
+        for removed in &plan.removed {
+            context.say(format!("{}: would forget ({})", line(&removed.id), removed.why))?;
+        }
+    }
+    let kept = plan.kept.iter().filter_map(|kept| {
+        let found = by_id.get(&kept.id)?;
+        Some((calendar_time(UnixMillis(found.created_at)), &kept.reasons[..]))
+    });
+    context.say(format!("\n{}", calendar(kept, now, &zone).trim_end()))?;
+    context.say(format!("\n{} kept, {} forgotten", plan.kept.len(), plan.removed.len()))?;
+    plan.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(Ending::Done)
+}
+
+pub(crate) fn run(context: &Context, what: &RetentionCommand) -> Result<Ending, Error> {
+    match what {
+        RetentionCommand::Simulate(args) => simulate(context, args),
+    }
+}

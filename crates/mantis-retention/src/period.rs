@@ -1,0 +1,121 @@
+//! Hours, days, weeks, months and years of the calendar.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeZone, Timelike, Utc};
+
+/// How long a period is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A week from Monday to Sunday, of the year that ISO 8601 puts it in.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+impl Unit {
+    /// As an adjective: `daily`.
+    #[must_use]
+    pub const fn adjective(self) -> &'static str {
+        match self {
+            Self::Hour => "hourly",
+            Self::Day => "daily",
+            Self::Week => "weekly",
+            Self::Month => "monthly",
+            Self::Year => "yearly",
+        }
+    }
+
+    /// The fewest seconds that so many of them may last.
+    pub(crate) fn at_least(self, count: u32) -> u64 {
+        let days = match self {
+            Self::Hour => return u64::from(count) * 3600,
+            Self::Day => 1,
+            Self::Week => 7,
+            Self::Month => 28,
+            Self::Year => 365,
+        };
+        u64::from(count) * days * 86_400
+    }
+}
+
+/// One hour, day, week, month or year of a zone's calendar: `daily 2026-11-24`.
+///
+/// The hour that a zone has twice in a night of autumn is one period: its name is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    unit: Unit,
+    year: i32,
+    /// Hour: month, day, hour; day: month, day; week: the week; month: the month.
+    parts: [u32; 3],
+}
+
+impl Period {
+    /// The period in which a time lies.
+    #[must_use]
+    pub fn of<Tz: TimeZone>(unit: Unit, time: DateTime<Utc>, zone: &Tz) -> Self {
+        Self::of_local(unit, time.with_timezone(zone).naive_local())
+    }
+
+    fn of_local(unit: Unit, local: NaiveDateTime) -> Self {
+        let (year, parts) = match unit {
+            Unit::Hour => (local.year(), [local.month(), local.day(), local.hour()]),
+            Unit::Day => (local.year(), [local.month(), local.day(), 0]),
+            Unit::Week => (local.iso_week().year(), [local.iso_week().week(), 0, 0]),
+            Unit::Month => (local.year(), [local.month(), 0, 0]),
+            Unit::Year => (local.year(), [0; 3]),
+        };
+        Self { unit, year, parts }
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub const fn unit(&self) -> Unit {
+        self.unit
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, [first, second, third]) = (self.year, self.parts);
+        write!(f, "{} ", self.unit.adjective())?;
+        match self.unit {
+            Unit::Hour => write!(f, "{year:04}-{first:02}-{second:02}T{third:02}"),
+            Unit::Day => write!(f, "{year:04}-{first:02}-{second:02}"),
+            Unit::Week => write!(f, "{year:04}-W{first:02}"),
+            Unit::Month => write!(f, "{year:04}-{first:02}"),
+            Unit::Year => write!(f, "{year:04}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Europe::Berlin;
+
+    use super::*;
+
+    #[test]
+    fn periods_are_those_of_the_zone() {
+        let time = DateTime::parse_from_rfc3339("2026-12-31T23:30:00Z").unwrap().to_utc();
+        let text = |unit, berlin: bool| {
+            if berlin {
+                Period::of(unit, time, &Berlin).to_string()
+            } else {
+                Period::of(unit, time, &Utc).to_string()
+            }
+        };
+        assert_eq!(text(Unit::Hour, false), "hourly 2026-12-31T23");
+        assert_eq!(text(Unit::Hour, true), "hourly 2027-01-01T00");
+        assert_eq!(text(Unit::Day, true), "daily 2027-01-01");
+        assert_eq!(text(Unit::Week, true), "weekly 2026-W53");
+        assert_eq!(text(Unit::Month, false), "monthly 2026-12");
+        assert_eq!(text(Unit::Year, true), "yearly 2027");
+    }
+}
