@@ -13,5 +13,6 @@ mod planning;
 mod reader;
 mod restores;
 mod retention;
+mod simulated_year;
 mod sources;
 mod transfer;
