@@ -5,7 +5,8 @@ use mantis_retention::{Candidate, State};
 
 use chrono::{DateTime, Utc};
 
-/// A backup of a catalogue. All of those are good: what failed is not in it.
+/// A backup of a catalogue. All of those are good: what failed is not in it. What its removal frees is taken for what it
+/// stored; newer backups may rely on that, so it is a bound, and no measure to make room by.
 pub(crate) fn candidate(backup: &BackupInfo) -> Candidate<BackupId> {
     Candidate {
         id: backup.id,

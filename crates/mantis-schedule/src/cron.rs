@@ -40,6 +40,8 @@ pub struct CronSchedule {
     cron: Cron,
     /// Days of the week that must hold besides, where one of the two fields of days has a `*` and a step.
     also_on: Option<Vec<u32>>,
+    /// The day that a month must have: saffron takes `31W` for the end of some shorter months too.
+    month_has: Option<u32>,
     /// The hour has a `*`: it is a matter of hours that pass, not of a time of day.
     every_hour: bool,
 }
@@ -108,7 +110,10 @@ impl FromStr for CronSchedule {
             return Err(never());
         }
         let also_on = apart.then_some(weekday.numbers);
-        let parsed = Self { text: text.to_owned(), cron, also_on, every_hour: hour.star };
+        let nearest = day.extra.as_deref().and_then(|extra| extra.strip_suffix('W'));
+        let month_has = nearest.and_then(|number| number.parse().ok());
+        let text_of = text.to_owned();
+        let parsed = Self { text: text_of, cron, also_on, month_has, every_hour: hour.star };
         let some_day = NaiveDateTime::default();
         if parsed.next_local(some_day).is_none() {
             return Err(never());
@@ -130,12 +135,14 @@ impl CronSchedule {
         let mut from = after;
         loop {
             let next = self.cron.next_after(from.and_utc())?.naive_utc();
-            let Some(days) = &self.also_on else { return Some(next) };
+            let weekday = next.weekday().num_days_from_sunday();
+            if self.also_on.as_ref().is_none_or(|days| days.contains(&weekday))
+                && self.month_has.is_none_or(|day| next.with_day(day).is_some())
+            {
+                return Some(next);
+            }
             if next > end {
                 return None;
-            }
-            if days.contains(&next.weekday().num_days_from_sunday()) {
-                return Some(next);
             }
             // On to the end of a day that does not fit.
             from = next.date().and_time(NaiveTime::from_hms_opt(23, 59, 59)?);

@@ -1,6 +1,9 @@
 //! Expressions against a naive matcher that looks at every minute, and against another library.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Months, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc,
+    Weekday,
+};
 use chrono_tz::{Europe::Berlin, Tz};
 use proptest::prelude::*;
 
@@ -219,5 +222,61 @@ fn the_rare_and_the_impossible() {
     }
     for wrong in ["", "* * * *", "* * * * * *", "@reboot", "a b c d e", "0 0 0 * *"] {
         assert!(wrong.parse::<CronSchedule>().is_err(), "{wrong}");
+    }
+}
+
+/// Days of twelve years that fit, by saffron's extras said plainly.
+#[test]
+fn the_extras_are_what_they_say() {
+    let first = at("2020-01-01T00:00:00Z").date_naive();
+    let days: Vec<NaiveDate> = first.iter_days().take(12 * 365).collect();
+    let last_of = |day: NaiveDate| {
+        day + Months::new(1) - TimeDelta::days(i64::from((day + Months::new(1)).day()))
+    };
+    let check = |text: String, fits: &dyn Fn(NaiveDate) -> bool| {
+        let wanted: Vec<NaiveDate> = days.iter().copied().filter(|day| fits(*day)).collect();
+        let Ok(cron) = text.parse::<CronSchedule>() else {
+            assert!(wanted.is_empty(), "{text} is refused, but comes true");
+            return;
+        };
+        let start = at("2019-12-31T23:59:59Z");
+        let found = cron.after(start, Tz::UTC).map(|time| time.date_naive());
+        let found: Vec<NaiveDate> = found.take_while(|day| *day <= *days.last().unwrap()).collect();
+        let wrong = found.iter().zip(&wanted).find(|(found, wanted)| found != wanted);
+        assert!(found == wanted, "{text}: {wrong:?}, {} for {}", found.len(), wanted.len());
+    };
+    // The weekday nearest to a day, in the same month.
+    let nearest = |day: NaiveDate| match day.weekday() {
+        Weekday::Sat if day.day() == 1 => day + TimeDelta::days(2),
+        Weekday::Sat => day - TimeDelta::days(1),
+        Weekday::Sun if last_of(day) == day => day - TimeDelta::days(2),
+        Weekday::Sun => day + TimeDelta::days(1),
+        _ => day,
+    };
+    for number in 1..=31 {
+        check(format!("0 0 {number}W * *"), &|day| {
+            day.with_day(number).is_some_and(|meant| nearest(meant) == day)
+        });
+    }
+    check("0 0 L * *".into(), &|day| last_of(day) == day);
+    check("0 0 LW * *".into(), &|day| nearest(last_of(day)) == day);
+    for back in 1..=30 {
+        let meant = move |day| {
+            let meant = last_of(day) - TimeDelta::days(back);
+            (meant.month() == day.month()).then_some(meant)
+        };
+        check(format!("0 0 L-{back} * *"), &|day| meant(day) == Some(day));
+        check(format!("0 0 L-{back}W * *"), &|day| {
+            meant(day).is_some_and(|meant| nearest(meant) == day)
+        });
+    }
+    for weekday in 0..=7u32 {
+        let is = move |day: NaiveDate| day.weekday().num_days_from_sunday() == weekday % 7;
+        check(format!("0 0 * * {weekday}L"), &|day| is(day) && last_of(day).day() - day.day() < 7);
+        for nth in 1..=5 {
+            check(format!("0 0 * * {weekday}#{nth}"), &|day| {
+                is(day) && (day.day() - 1) / 7 + 1 == nth
+            });
+        }
     }
 }

@@ -118,9 +118,6 @@ fn extra(field: Field, text: &str) -> Result<Option<String>, InvalidCron> {
         if upper == "L" || upper == "LW" {
             return Ok(Some(upper));
         }
-        if let Some(day) = upper.strip_suffix('W') {
-            return Ok(Some(format!("{}W", number(field, day)?)));
-        }
         if let Some(back) = upper.strip_prefix("L-") {
             let days = back.strip_suffix('W').unwrap_or(back);
             let days: u32 =
@@ -129,6 +126,9 @@ fn extra(field: Field, text: &str) -> Result<Option<String>, InvalidCron> {
                 })?;
             let weekday = if back.ends_with('W') { "W" } else { "" };
             return Ok(Some(format!("L-{days}{weekday}")));
+        }
+        if let Some(day) = upper.strip_suffix('W') {
+            return Ok(Some(format!("{}W", number(field, day)?)));
         }
     }
     if field == WEEKDAY {
