@@ -16,6 +16,9 @@ use crate::crontab::{self, Allowed, DAY, HOUR, MINUTE, MONTH, WEEKDAY};
 /// where a century is no leap year.
 const YEARS: u64 = 41;
 
+/// 1 January of the year 0, in seconds since 1970.
+const YEAR_ZERO: i64 = -62_167_219_200;
+
 /// A cron expression, as people know it from crontab(5), with saffron's extras.
 ///
 /// Minute, hour, day of month, month and day of week; `*`, lists, ranges (also such that wrap: `22-2`, `FRI-MON`), steps
@@ -154,9 +157,14 @@ impl CronSchedule {
     /// Where clocks go forward, a time of day that is left out comes true when the gap is over; where they go back, a
     /// time of day that comes twice comes true the first time. An expression with a `*` as its hour is about hours that
     /// pass: it comes true in each of them, left-out hours have none, and the one that comes twice has two. So does
-    /// cron on Debian. `None` past the end of the calendar.
+    /// cron on Debian. `None` past the year 9999, and nothing comes true before the year 0: times beyond cannot be
+    /// written (RFC 3339), and those at the ends of the calendar have no time of day in some zones.
     #[must_use]
     pub fn next_after(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        if after.year() > 9999 {
+            return None;
+        }
+        let after = after.max(DateTime::from_timestamp(YEAR_ZERO, 0)?);
         if self.every_hour { self.next_hourly(after, zone) } else { self.next_daily(after, zone) }
     }
 

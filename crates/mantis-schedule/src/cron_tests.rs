@@ -127,6 +127,16 @@ proptest! {
     }
 
     #[test]
+    fn no_time_panics(naive in any_expression(), back in prop_oneof![0i64..100_000, 0i64..90_000_000_000], early in any::<bool>(), zone in prop_oneof![Just(Berlin), Just(Tz::America__New_York), Just(Tz::Pacific__Apia)]) {
+        let Ok(cron) = naive.text.parse::<CronSchedule>() else { return Ok(()) };
+        let back = TimeDelta::seconds(back);
+        let time = if early { DateTime::<Utc>::MIN_UTC + back } else { DateTime::<Utc>::MAX_UTC - back };
+        for next in cron.after(time, zone).take(5) {
+            prop_assert!(next > time);
+        }
+    }
+
+    #[test]
     fn no_text_panics(text in "[-0-9*/,LW#@a-z ]{0,24}|.{0,12}") {
         if let Ok(cron) = text.parse::<CronSchedule>() {
             prop_assert!(cron.next_after(at("2026-01-01T00:00:00Z"), Berlin).is_some());
