@@ -1,9 +1,7 @@
 //! A repository's backups, as retention sees them.
 
-use mantis_repo::{BackupId, BackupInfo, UnixMillis};
+use mantis_repo::{BackupId, BackupInfo};
 use mantis_retention::{Candidate, State};
-
-use chrono::{DateTime, Utc};
 
 /// A backup of a catalogue. All of those are good: what failed is not in it. What its removal frees is taken for what it
 /// stored; newer backups may rely on that, so it is a bound, and no measure to make room by.
@@ -16,9 +14,4 @@ pub(crate) fn candidate(backup: &BackupInfo) -> Candidate<BackupId> {
         bytes: backup.bytes_stored,
         state: State::Good,
     }
-}
-
-/// A time of ours as a time of the calendar; past the calendar's end, its end.
-pub(crate) fn calendar_time(time: UnixMillis) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(time.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

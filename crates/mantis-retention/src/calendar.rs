@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Utc};
 
+use crate::period::local_time;
 use crate::{Reason, Unit};
 
 /// What a day shows: the rule that keeps its backups the longest.
@@ -77,7 +78,7 @@ pub fn calendar<'a, Tz: TimeZone>(
     now: DateTime<Utc>,
     zone: &Tz,
 ) -> String {
-    let date = |time: DateTime<Utc>| time.with_timezone(zone).date_naive();
+    let date = |time: DateTime<Utc>| local_time(time, zone).date();
     let mut days: BTreeMap<NaiveDate, (Cell, usize)> = BTreeMap::new();
     for (time, reasons) in kept {
         let Some(cell) = reasons.iter().map(Cell::of).max() else { continue };

@@ -2,6 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
+/// A time in milliseconds since 1970, UTC, as one of the calendar; past the calendar's ends, its nearer end.
+#[must_use]
+pub fn calendar_time(millis: i64) -> DateTime<Utc> {
+    let end = if millis < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    DateTime::from_timestamp_millis(millis).unwrap_or(end)
+}
+
 /// Whether a backup is one that can be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
@@ -42,5 +51,11 @@ impl<Id> Candidate<Id> {
             bytes: 0,
             state: State::Good,
         }
+    }
+
+    /// When its moment was taken.
+    #[must_use]
+    pub fn time(&self) -> DateTime<Utc> {
+        calendar_time(self.created_at)
     }
 }

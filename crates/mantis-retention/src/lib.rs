@@ -33,7 +33,7 @@ mod span;
 mod warning;
 
 pub use calendar::{Cell, calendar};
-pub use candidate::{Candidate, State};
+pub use candidate::{Candidate, State, calendar_time};
 pub use period::{Period, Unit};
 pub use plan::{Circumstances, Kept, Plan, Removed, plan};
 pub use policy::{Policy, UNLIMITED};

@@ -2,7 +2,13 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
+
+/// What calendars and clocks of a zone show at a time; at the ends of all calendars, what those of UTC show.
+pub(crate) fn local_time<Tz: TimeZone>(time: DateTime<Utc>, zone: &Tz) -> NaiveDateTime {
+    let utc = time.naive_utc();
+    utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix()).unwrap_or(utc)
+}
 
 /// How long a period is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +35,17 @@ impl Unit {
             Self::Week => "weekly",
             Self::Month => "monthly",
             Self::Year => "yearly",
+        }
+    }
+
+    /// The name of the rule that counts them: `keep_daily`.
+    pub(crate) const fn rule(self) -> &'static str {
+        match self {
+            Self::Hour => "keep_hourly",
+            Self::Day => "keep_daily",
+            Self::Week => "keep_weekly",
+            Self::Month => "keep_monthly",
+            Self::Year => "keep_yearly",
         }
     }
 
@@ -60,10 +77,7 @@ impl Period {
     /// The period in which a time lies.
     #[must_use]
     pub fn of<Tz: TimeZone>(unit: Unit, time: DateTime<Utc>, zone: &Tz) -> Self {
-        Self::of_local(unit, time.with_timezone(zone).naive_local())
-    }
-
-    fn of_local(unit: Unit, local: NaiveDateTime) -> Self {
+        let local = local_time(time, zone);
         let (year, parts) = match unit {
             Unit::Hour => (local.year(), [local.month(), local.day(), local.hour()]),
             Unit::Day => (local.year(), [local.month(), local.day(), 0]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeZone, Utc};
 
-use crate::rules::{self, time_of};
+use crate::rules;
 use crate::{Candidate, Policy, Reason, State, Warning, Why, check};
 
 /// A backup that is kept, and every reason for it.
@@ -128,7 +128,7 @@ fn plan_source<'a, Id: Clone + Ord, Tz: TimeZone>(
     warnings: &mut Vec<Warning>,
 ) -> Planned<'a, Id> {
     let now = circumstances.now;
-    let is_future = |backup: &&&Candidate<Id>| time_of(backup) > now;
+    let is_future = |backup: &&&Candidate<Id>| backup.time() > now;
     let future = newest_first.iter().take_while(is_future).count();
     let (ahead, counted) = newest_first.split_at(future);
     if future > 0 {
@@ -140,7 +140,7 @@ fn plan_source<'a, Id: Clone + Ord, Tz: TimeZone>(
     let mut kept = 0u32;
     let reasons = rules::apply(policy, counted, circumstances.zone);
     for (at, (backup, mut reasons)) in counted.iter().zip(reasons).enumerate() {
-        let too_old = oldest_allowed.is_some_and(|oldest| time_of(backup) < oldest);
+        let too_old = oldest_allowed.is_some_and(|oldest| backup.time() < oldest);
         let too_many = policy.max_count.is_some_and(|most| kept >= most);
         let fate = if at == 0 {
             if too_old {

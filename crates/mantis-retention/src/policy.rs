@@ -1,6 +1,6 @@
 //! What to keep.
 
-use crate::Span;
+use crate::{Span, Unit};
 
 /// So many of a rule that has no end.
 pub const UNLIMITED: u32 = u32::MAX;
@@ -42,7 +42,8 @@ impl Policy {
     /// Whether it has no rule to keep anything by, so that all is kept but for the caps.
     #[must_use]
     pub fn has_no_rule(&self) -> bool {
-        self.counts().iter().all(|(_, count)| count.is_none())
+        self.keep_last.is_none()
+            && self.periods().iter().all(|(_, count)| count.is_none())
             && self.keep_within.is_none()
             && self.keep_tags.is_empty()
     }
@@ -56,15 +57,14 @@ impl Policy {
             && self.min_free.is_none()
     }
 
-    /// The rules that count, by their names.
-    pub(crate) const fn counts(&self) -> [(&'static str, Option<u32>); 6] {
+    /// The rules that count periods.
+    pub(crate) const fn periods(&self) -> [(Unit, Option<u32>); 5] {
         [
-            ("keep_last", self.keep_last),
-            ("keep_hourly", self.keep_hourly),
-            ("keep_daily", self.keep_daily),
-            ("keep_weekly", self.keep_weekly),
-            ("keep_monthly", self.keep_monthly),
-            ("keep_yearly", self.keep_yearly),
+            (Unit::Hour, self.keep_hourly),
+            (Unit::Day, self.keep_daily),
+            (Unit::Week, self.keep_weekly),
+            (Unit::Month, self.keep_monthly),
+            (Unit::Year, self.keep_yearly),
         ]
     }
 }

@@ -5,11 +5,9 @@
 //! has some left, so that history grows to its full length; users took that for a fault as often as they wished for it, so
 //! here it is a rule of its own ([`Policy::keep_oldest`]).
 
-use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use chrono::TimeZone;
 
 use crate::{Candidate, Period, Policy, Reason, UNLIMITED, Unit};
-
-const DAY: TimeDelta = TimeDelta::days(1);
 
 /// A rule that takes one backup of each period.
 struct Bucket {
@@ -33,14 +31,7 @@ impl Bucket {
 }
 
 fn buckets(policy: &Policy) -> Vec<Bucket> {
-    let rules = [
-        (Unit::Hour, policy.keep_hourly),
-        (Unit::Day, policy.keep_daily),
-        (Unit::Week, policy.keep_weekly),
-        (Unit::Month, policy.keep_monthly),
-        (Unit::Year, policy.keep_yearly),
-    ];
-    let used = rules.into_iter().filter_map(|(unit, count)| Some((unit, count?)));
+    let used = policy.periods().into_iter().filter_map(|(unit, count)| Some((unit, count?)));
     used.map(|(unit, left)| Bucket { unit, left, last: None }).collect()
 }
 
@@ -50,14 +41,6 @@ fn matching_tag<'a, Id>(policy: &'a Policy, backup: &Candidate<Id>) -> Option<&'
         Some((key, value)) => backup.tags.get(key).is_some_and(|found| found == value),
         None => backup.tags.contains_key(*tag),
     })
-}
-
-pub(crate) fn time_of<Id>(backup: &Candidate<Id>) -> DateTime<Utc> {
-    // Past the calendar's end there is its end: such a time is not taken for another one.
-    // A day is left at both ends for the zones.
-    let (first, last) = (DateTime::<Utc>::MIN_UTC + DAY, DateTime::<Utc>::MAX_UTC - DAY);
-    let known = DateTime::from_timestamp_millis(backup.created_at);
-    known.unwrap_or(if backup.created_at < 0 { first } else { last }).clamp(first, last)
 }
 
 /// Why each of one source's backups is kept, newest first; nothing for those that no rule keeps.
@@ -73,9 +56,9 @@ pub(crate) fn apply<Id, Tz: TimeZone>(
     let within = policy
         .keep_within
         .zip(newest_first.first())
-        .map(|(span, newest)| (span, span.before(time_of(newest), zone)));
+        .map(|(span, newest)| (span, span.before(newest.time(), zone)));
     let reasons = newest_first.iter().enumerate().map(|(at, backup)| {
-        let (time, is_oldest) = (time_of(backup), at + 1 == newest_first.len());
+        let (time, is_oldest) = (backup.time(), at + 1 == newest_first.len());
         let oldest = policy.keep_oldest && is_oldest;
         let mut reasons = Vec::new();
         let rank = u32::try_from(at + 1).unwrap_or(u32::MAX);

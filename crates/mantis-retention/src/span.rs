@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
+use crate::period::local_time;
+
 /// A span of calendar time: a month is as long as the month that it goes back over.
 ///
 /// Written as `2y5mo7d3h`, each part at most once, largest first: `y` years, `mo` months, `w` weeks, `d` days, `h` hours,
@@ -157,7 +159,7 @@ impl Span {
     /// `AddDate` has it, by which restic counts. A time of day that the zone leaves out is put after the gap.
     #[must_use]
     pub fn before<Tz: TimeZone>(self, time: DateTime<Utc>, zone: &Tz) -> DateTime<Utc> {
-        let local = time.with_timezone(zone).naive_local();
+        let local = local_time(time, zone);
         let back = move || -> Option<NaiveDateTime> {
             let month =
                 i64::from(local.year()) * 12 + i64::from(local.month0()) - i64::from(self.months);

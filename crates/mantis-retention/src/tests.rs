@@ -217,8 +217,12 @@ proptest! {
     #[test]
     fn no_time_panics(times in prop::collection::vec(any::<i64>(), 0..20), policy in any_policy(), zone in any_zone()) {
         let candidates: Vec<_> = (0..).zip(times).map(|(id, time)| Candidate::new(id, "s", time)).collect();
-        let plan = run(&policy, &candidates, zone);
-        prop_assert_eq!(plan.kept.len() + plan.removed.len(), candidates.len());
+        for now in [now(), DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            let plan = plan(&policy, &candidates, Circumstances { now, zone: &zone, free: None });
+            prop_assert_eq!(plan.kept.len() + plan.removed.len(), candidates.len());
+            let kept = plan.kept.iter().map(|kept| (now, &kept.reasons[..]));
+            prop_assert!(calendar(kept, now, &zone).contains("L last"));
+        }
     }
 }
 

@@ -77,30 +77,23 @@ impl fmt::Display for Warning {
 #[must_use]
 pub fn check(policy: &Policy) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    let periods = policy.periods();
     if let Some(max_count) = policy.max_count {
-        let over = policy.counts().into_iter().filter_map(|(rule, count)| Some((rule, count?)));
-        warnings.extend(
-            over.filter(|(_, wants)| *wants > max_count)
-                .map(|(rule, wants)| Warning::OverMaxCount { rule, wants, max_count }),
-        );
+        let counts = periods.iter().map(|(unit, count)| (unit.rule(), *count));
+        let counts = std::iter::once(("keep_last", policy.keep_last)).chain(counts);
+        let over =
+            counts.filter_map(|(rule, count)| Some((rule, count.filter(|n| *n > max_count)?)));
+        warnings.extend(over.map(|(rule, wants)| Warning::OverMaxCount { rule, wants, max_count }));
     }
     if let Some(max_age) = policy.max_age {
-        let reach = [
-            ("keep_hourly", Unit::Hour, policy.keep_hourly),
-            ("keep_daily", Unit::Day, policy.keep_daily),
-            ("keep_weekly", Unit::Week, policy.keep_weekly),
-            ("keep_monthly", Unit::Month, policy.keep_monthly),
-            ("keep_yearly", Unit::Year, policy.keep_yearly),
-        ];
-        let mut over: Vec<&'static str> = reach
-            .into_iter()
-            // The last of so many periods may be as young as one less.
-            .filter(|(_, unit, count)| {
-                count.is_some_and(|count| {
-                    unit.at_least(count.saturating_sub(1)) > max_age.about_seconds()
-                })
+        // The last of so many periods may be as young as one less.
+        let reach = |unit: &Unit, count: u32| unit.at_least(count.saturating_sub(1));
+        let mut over: Vec<&'static str> = periods
+            .iter()
+            .filter(|(unit, count)| {
+                count.is_some_and(|count| reach(unit, count) > max_age.about_seconds())
             })
-            .map(|(rule, _, _)| rule)
+            .map(|(unit, _)| unit.rule())
             .collect();
         if policy.keep_within.is_some_and(|span| span.about_seconds() > max_age.about_seconds()) {
             over.push("keep_within");

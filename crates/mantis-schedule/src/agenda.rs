@@ -61,8 +61,7 @@ impl Agenda {
     /// # Errors
     /// Where there is none of that name.
     pub fn update(&mut self, job: Job, now: DateTime<Utc>) -> Result<(), ScheduleError> {
-        let unknown = || ScheduleError::Unknown { id: job.id.clone() };
-        let old = self.jobs.get(&job.id).ok_or_else(unknown)?;
+        let old = self.jobs.get(&job.id).ok_or_else(|| unknown(&job.id))?;
         let other_times = old.cron != job.cron || old.zone != job.zone;
         if other_times && let Some(state) = self.state.jobs.get_mut(&job.id) {
             state.since = now;
@@ -138,18 +137,10 @@ impl Agenda {
     /// Where there is none of that name.
     pub fn run_now(&mut self, id: &str, now: DateTime<Utc>) -> Result<RunId, ScheduleError> {
         self.job_state(id)?;
-        let run = self.state.new_run();
-        let waiting = Run {
-            run,
-            scheduled: now,
-            attempt: 1,
-            at: now,
-            manual: true,
-            late: false,
-            interruptions: 0,
-        };
-        self.job_state(id)?.waiting.push(waiting);
-        Ok(run)
+        let run = Run { manual: true, ..self.state.new_run(now, now) };
+        let name = run.run;
+        self.job_state(id)?.waiting.push(run);
+        Ok(name)
     }
 
     /// Takes up what the process before left running: to be called once, when all jobs are created. Each such run is
@@ -239,16 +230,7 @@ impl Agenda {
             events.push(Event::Skipped { job: id.to_owned(), scheduled });
             return;
         }
-        let run = self.state.new_run();
-        state.waiting.push(Run {
-            run,
-            scheduled,
-            attempt: 1,
-            at: now,
-            manual: false,
-            late,
-            interruptions: 0,
-        });
+        state.waiting.push(Run { late, ..self.state.new_run(scheduled, now) });
     }
 
     /// Begins what waits, oldest first, as long as there is room.
@@ -260,7 +242,7 @@ impl Agenda {
             waiting.extend(ready.map(|run| (run.at, run.run, id.clone())));
         }
         waiting.sort();
-        let mut running: usize = self.state.jobs.values().map(|state| state.running.len()).sum();
+        let mut running = self.state.running();
         for (_, wanted, id) in waiting {
             if running >= self.max_running {
                 return;
@@ -269,7 +251,7 @@ impl Agenda {
             else {
                 continue;
             };
-            if job.overlap != Overlap::Allow && !state.running.is_empty() {
+            if is_held(job, state) {
                 continue;
             }
             let Some(place) = state.waiting.iter().position(|run| run.run == wanted) else {
@@ -315,12 +297,11 @@ impl Agenda {
     /// When to ask again, if nothing ends or changes before; `None`: not at all.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<DateTime<Utc>> {
-        let full = self.state.jobs.values().map(|state| state.running.len()).sum::<usize>()
-            >= self.max_running;
+        let full = self.state.running() >= self.max_running;
         let of_job = |(job, state): (&Job, &JobState)| {
             let next = || job.cron.next_after(state.since, job.zone);
             let due = if state.paused { None } else { next().map(|next| begins(job, next)) };
-            let held = full || (job.overlap != Overlap::Allow && !state.running.is_empty());
+            let held = full || is_held(job, state);
             let waiting = state.waiting.iter().map(|run| run.at).min().filter(|_| !held);
             due.into_iter().chain(waiting).min()
         };
@@ -337,6 +318,11 @@ impl Agenda {
 
 fn unknown(id: &str) -> ScheduleError {
     ScheduleError::Unknown { id: id.to_owned() }
+}
+
+/// Whether what waits of a job has to wait for what runs of it.
+fn is_held(job: &Job, state: &JobState) -> bool {
+    job.overlap != Overlap::Allow && !state.running.is_empty()
 }
 
 /// Puts right what a clock that went back left behind.

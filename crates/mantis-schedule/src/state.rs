@@ -67,9 +67,15 @@ pub struct AgendaState {
 }
 
 impl AgendaState {
-    pub(crate) fn new_run(&mut self) -> RunId {
+    /// A run that nobody had before, to begin at once.
+    pub(crate) fn new_run(&mut self, scheduled: DateTime<Utc>, now: DateTime<Utc>) -> Run {
         let run = RunId(self.next_run);
         self.next_run = self.next_run.saturating_add(1);
-        run
+        Run { run, scheduled, attempt: 1, at: now, manual: false, late: false, interruptions: 0 }
+    }
+
+    /// Runs under way.
+    pub(crate) fn running(&self) -> usize {
+        self.jobs.values().map(|state| state.running.len()).sum()
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod credentials;
+mod decisions;
 mod destinations;
 mod exit_code;
 mod known_keys;

@@ -15,10 +15,6 @@ fn count(text: &str) -> Result<u32, String> {
     parsed.ok_or_else(|| "give a number of 1 or more, or unlimited".into())
 }
 
-fn span(text: &str) -> Result<Span, String> {
-    text.parse().map_err(|error: mantis_retention::InvalidSpan| error.to_string())
-}
-
 #[derive(Debug, Args)]
 #[command(
     next_help_heading = "Rules: a backup is kept if one of them keeps it; each source is looked at by itself"
@@ -45,14 +41,14 @@ pub(crate) struct PolicyArgs {
     /// Keep the oldest too, as long as one of the rules that count hours to years has some left to keep
     #[arg(long)]
     pub(crate) keep_oldest: bool,
-    /// Keep all that are at most this much older than the newest: 7d, 48h, 2y5mo7d3h
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    /// Keep all that are less than this much older than the newest: 7d, 48h, 2y5mo7d3h
+    #[arg(long, value_name = "SPAN")]
     pub(crate) keep_within: Option<Span>,
     /// Keep all with this tag: KEY=VALUE, or KEY with any value; may be repeated
     #[arg(long, value_name = "TAG")]
     pub(crate) keep_tag: Vec<String>,
     /// Cap: none that is older than this, whatever the rules say
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[arg(long, value_name = "SPAN")]
     pub(crate) max_age: Option<Span>,
     /// Cap: no more than the newest N of each source, whatever the rules say
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

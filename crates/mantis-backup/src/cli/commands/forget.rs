@@ -1,33 +1,18 @@
 //! `mantis forget`
 
-use std::collections::BTreeMap;
-
 use chrono_tz::Tz;
 use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository, Selector};
-use mantis_retention::{Candidate, Circumstances, Plan, Policy, Reason, plan};
-use serde_json::{Value, json};
+use mantis_retention::{Candidate, Circumstances, Policy, calendar_time, plan};
+use serde_json::json;
 
 use super::prune::{MAX_UNUSED, options, prune};
-use crate::candidates::{calendar_time, candidate};
+use crate::candidates::candidate;
 use crate::cli::args::ForgetArgs;
 use crate::cli::context::Context;
+use crate::cli::decisions::{self, Fate, fates};
 use crate::cli::exit_code::Ending;
 use crate::cli::output::backup_json;
 use crate::{Error, clock, format_time};
-
-/// What is going to happen to a backup.
-enum Fate {
-    /// It is kept, for these reasons.
-    Keep(Vec<String>),
-    /// It goes: why, and which rules would have kept it.
-    Forget(String, Vec<String>),
-}
-
-impl Fate {
-    const fn goes(&self) -> bool {
-        matches!(self, Self::Forget(..))
-    }
-}
 
 /// Every backup that was looked at, and what is going to happen to it.
 type Decisions<'a> = Vec<(&'a BackupInfo, Fate)>;
@@ -60,63 +45,17 @@ fn by_rules<'a>(
     let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
     let chosen = catalogue.backups.iter().filter(fits);
     let candidates: Vec<Candidate<BackupId>> = chosen.clone().map(candidate).collect();
-    let now = calendar_time(clock::now());
+    let now = calendar_time(clock::now().0);
     let plan = plan(policy, &candidates, Circumstances { now, zone: &zone, free: None });
     let warnings = plan.warnings.iter().map(ToString::to_string).collect();
-    let mut fates = fates(plan);
+    let mut fates = fates(&plan);
     let decided = chosen.filter_map(|backup| Some((backup, fates.remove(&backup.id)?)));
     (decided.collect(), warnings)
 }
 
-fn fates(plan: Plan<BackupId>) -> BTreeMap<BackupId, Fate> {
-    let texts = |reasons: &[Reason]| reasons.iter().map(ToString::to_string).collect();
-    let kept = plan.kept.iter().map(|kept| (kept.id, Fate::Keep(texts(&kept.reasons))));
-    let removed = plan.removed.iter().map(|removed| {
-        (removed.id, Fate::Forget(removed.why.to_string(), texts(&removed.despite)))
-    });
-    kept.chain(removed).collect()
-}
-
-fn show(context: &Context, decisions: &Decisions<'_>, dry_run: bool) -> Result<(), Error> {
-    for (backup, fate) in decisions {
-        let what = match fate {
-            Fate::Keep(reasons) => format!("keep ({})", reasons.join(", ")),
-            Fate::Forget(why, despite) => {
-                let forget = if dry_run { "would forget" } else { "forgot" };
-                let despite = match &despite[..] {
-                    [] => String::new(),
-                    rules => format!(", despite {}", rules.join(", ")),
-                };
-                format!("{forget} ({why}{despite})")
-            }
-        };
-        context.say(format!(
-            "{} {} {}: {what}",
-            backup.id.short(),
-            format_time(backup.meta.created_at),
-            backup.meta.source
-        ))?;
-    }
-    Ok(())
-}
-
-fn decisions_json(decisions: &Decisions<'_>, warnings: &[String], dry_run: bool) -> Value {
-    let (mut keep, mut remove) = (Vec::new(), Vec::new());
-    for (backup, fate) in decisions {
-        let mut value = backup_json(backup);
-        match fate {
-            Fate::Keep(reasons) => {
-                value["reasons"] = json!(reasons);
-                keep.push(value);
-            }
-            Fate::Forget(why, despite) => {
-                value["why"] = json!(why);
-                value["despite"] = json!(despite);
-                remove.push(value);
-            }
-        }
-    }
-    json!({ "dry_run": dry_run, "keep": keep, "remove": remove, "warnings": warnings })
+fn line(backup: &BackupInfo) -> String {
+    let (short, meta) = (backup.id.short(), &backup.meta);
+    format!("{short} {} {}", format_time(meta.created_at), meta.source)
 }
 
 async fn undo(context: &Context, repo: &Repository, id: &str) -> Result<Ending, Error> {
@@ -155,9 +94,12 @@ pub(crate) async fn run(context: &Context, args: ForgetArgs) -> Result<Ending, E
     if !args.dry_run {
         repo.forget(&catalogue, &removed, clock::entropy()?, clock::now()).await?;
     }
-    show(context, &decisions, args.dry_run)?;
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    let mut result = decisions_json(&decisions, &warnings, args.dry_run);
+    let lines = decisions.iter().map(|(backup, fate)| (line(backup), fate));
+    decisions::show(context, lines, args.dry_run)?;
+    decisions::warn(&warnings);
+    let values = decisions.iter().map(|(backup, fate)| (backup_json(backup), fate));
+    let mut result = decisions::as_json(values, &warnings);
+    result["dry_run"] = json!(args.dry_run);
     if args.prune {
         let options = options(args.grace, args.dry_run, args.exclusive);
         result["prune"] = prune(context, &repo, MAX_UNUSED, options).await?;

@@ -7,14 +7,14 @@ use std::path::Path;
 use chrono::{DateTime, Months, Utc};
 use chrono_tz::Tz;
 use mantis_repo::UnixMillis;
-use mantis_retention::{Candidate, Circumstances, Plan, Policy, State, calendar, plan};
+use mantis_retention::{Candidate, Circumstances, Policy, State, calendar, calendar_time, plan};
 use mantis_schedule::CronSchedule;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::candidates::calendar_time;
 use crate::cli::args::{RetentionCommand, SimulateArgs};
 use crate::cli::context::Context;
+use crate::cli::decisions::{self, Fate, fates};
 use crate::cli::exit_code::Ending;
 use crate::{Error, clock, format_time, parse_time};
 
@@ -163,28 +163,9 @@ fn as_json(candidate: &Candidate<String>) -> Value {
     })
 }
 
-fn plan_json(plan: &Plan<String>, by_id: &BTreeMap<&String, &Candidate<String>>) -> Value {
-    let value = |id: &String| by_id.get(id).map_or(Value::Null, |candidate| as_json(candidate));
-    let texts = |reasons: &[mantis_retention::Reason]| -> Vec<String> {
-        reasons.iter().map(ToString::to_string).collect()
-    };
-    let keep = plan.kept.iter().map(|kept| {
-        let mut value = value(&kept.id);
-        value["reasons"] = json!(texts(&kept.reasons));
-        value
-    });
-    let remove = plan.removed.iter().map(|removed| {
-        let mut value = value(&removed.id);
-        value["why"] = json!(removed.why.to_string());
-        value["despite"] = json!(texts(&removed.despite));
-        value
-    });
-    json!({
-        "keep": keep.collect::<Vec<Value>>(),
-        "remove": remove.collect::<Vec<Value>>(),
-        "ignored": plan.ignored.iter().map(value).collect::<Vec<Value>>(),
-        "warnings": plan.warnings.iter().map(ToString::to_string).collect::<Vec<String>>(),
-    })
+fn line(candidate: &Candidate<String>) -> String {
+    let time = format_time(UnixMillis(candidate.created_at));
+    format!("{} {time} {}", candidate.id, candidate.source)
 }
 
 fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
@@ -192,7 +173,7 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
     if policy.is_empty() {
         return Err(super::forget::no_rule());
     }
-    let now = calendar_time(args.now.unwrap_or_else(clock::now));
+    let now = calendar_time(args.now.unwrap_or_else(clock::now).0);
     let backups = match (&args.backups, &args.schedule) {
         (Some(path), _) => read(path)?,
         (None, Some(schedule)) => year(schedule, &policy, now, zone)?,
@@ -201,28 +182,26 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
     let plan = plan(&policy, &backups, Circumstances { now, zone: &zone, free: None });
     let by_id: BTreeMap<&String, &Candidate<String>> =
         backups.iter().map(|candidate| (&candidate.id, candidate)).collect();
-    context.result(&plan_json(&plan, &by_id))?;
-    let line = |id: &String| {
-        let shown = by_id.get(id).map(|found| (found.created_at, found.source.as_str()));
-        let (time, source) = shown.unwrap_or_default();
-        format!("{id} {} {source}", format_time(UnixMillis(time)))
-    };
+    let found = |id: &String| by_id.get(id).copied();
+    let mut fates = fates(&plan);
+    let kept = plan.kept.iter().map(|kept| &kept.id);
+    let decided = kept.chain(plan.removed.iter().map(|removed| &removed.id));
+    let decisions: Vec<(&Candidate<String>, Fate)> =
+        decided.filter_map(|id| Some((found(id)?, fates.remove(id)?))).collect();
+    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    let values = decisions.iter().map(|(candidate, fate)| (as_json(candidate), fate));
+    let mut result = decisions::as_json(values, &warnings);
+    result["ignored"] = plan.ignored.iter().filter_map(found).map(as_json).collect();
+    context.result(&result)?;
     if args.schedule.is_none() {
-        for kept in &plan.kept {
-            let reasons: Vec<String> = kept.reasons.iter().map(ToString::to_string).collect();
-            context.say(format!("{}: keep ({})", line(&kept.id), reasons.join(", ")))?;
-        }
-        for removed in &plan.removed {
-            context.say(format!("{}: would forget ({})", line(&removed.id), removed.why))?;
-        }
+        let lines = decisions.iter().map(|(candidate, fate)| (line(candidate), fate));
+        decisions::show(context, lines, true)?;
     }
-    let kept = plan.kept.iter().filter_map(|kept| {
-        let found = by_id.get(&kept.id)?;
-        Some((calendar_time(UnixMillis(found.created_at)), &kept.reasons[..]))
-    });
+    let kept =
+        plan.kept.iter().filter_map(|kept| Some((found(&kept.id)?.time(), &kept.reasons[..])));
     context.say(format!("\n{}", calendar(kept, now, &zone).trim_end()))?;
     context.say(format!("\n{} kept, {} forgotten", plan.kept.len(), plan.removed.len()))?;
-    plan.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    decisions::warn(&warnings);
     Ok(Ending::Done)
 }
 
