@@ -28,19 +28,21 @@ fn through_faults(kind: Kind) {
         let proxy = FaultProxy::start(server.address(), (&ProxyFault::ALL, 80), seed).unwrap();
         let url = server.url_by(proxy.address(), &format!("repo{seed}")) + "&delay=5ms";
         let world = World::at(&url);
+        // What is tried again is told where one fails.
+        let ok = |arguments: &[&str]| world.ok(&[&["-v"], arguments].concat());
         big_bank(&world, 20);
-        world.ok(&["init"]);
+        ok(&["init"]);
         let writer = start_python(&world.path("bank.db"), false);
         for _ in 0..3 {
-            world.ok(&["backup", "bank.db"]);
-            world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+            ok(&["backup", "bank.db"]);
+            ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
             prove_bank(&world.path("r.db"));
         }
         drop(writer);
-        assert_eq!(world.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
-        world.ok(&["forget", "--keep-last", "1"]);
-        world.ok(&["prune", "--grace", "0s", "--exclusive"]);
-        world.ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
+        assert_eq!(ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
+        ok(&["forget", "--keep-last", "1"]);
+        ok(&["prune", "--grace", "0s", "--exclusive"]);
+        ok(&["restore", "latest", "--to", "r.db", "--check", "--force"]);
         let direct = World::at(&server.url(&format!("repo{seed}")));
         assert_eq!(direct.ok(&["list"]).as_array().unwrap().len(), 1);
         assert_eq!(direct.ok(&["verify"])["damaged"].as_array().unwrap().len(), 0);
