@@ -22,6 +22,14 @@ fn home() -> Option<String> {
     Some(format!("{host} {boot} {}", space.display()))
 }
 
+/// The machine's name.
+#[must_use]
+pub fn host_name() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let name = read.map(|text| text.trim().to_owned()).unwrap_or_default();
+    if name.is_empty() { "unknown".into() } else { name }
+}
+
 /// Who works here: the process, and where it is.
 #[must_use]
 pub fn owner() -> String {

@@ -17,6 +17,10 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The configuration file.
+    #[cfg(feature = "daemon")]
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     /// What was asked for makes no sense.
     #[error("{message}")]
     Usage {
@@ -80,6 +84,8 @@ impl Error {
             Self::Repo(error) => error.is_retryable(),
             Self::Sink(error) => error.is_retryable(),
             Self::TimedOut { .. } => true,
+            #[cfg(feature = "daemon")]
+            Self::Config(_) => false,
             Self::Usage { .. } | Self::Other { .. } => false,
         }
     }
@@ -94,6 +100,8 @@ impl Error {
             }
             Self::Repo(error) => error.help().map(str::to_owned),
             Self::Sink(error) => Some(error.help().to_owned()),
+            #[cfg(feature = "daemon")]
+            Self::Config(error) => Some(error.help().to_owned()),
             Self::Usage { help, .. } => Some(help.clone()),
             Self::TimedOut { .. } => Some("allow more time with --timeout".into()),
             Self::Other { help, .. } => help.clone(),

@@ -33,16 +33,24 @@ mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod clock;
+#[cfg(feature = "daemon")]
+pub mod config;
 #[cfg(feature = "cli")]
 mod demo;
 mod error;
 pub mod jobs;
+#[cfg(feature = "daemon")]
+pub mod notify;
+#[cfg(feature = "daemon")]
+mod parse;
+#[cfg(feature = "daemon")]
+mod secrets;
 mod source;
 mod system;
 mod when;
 mod zone;
 
-pub use clock::{entropy, now, owner};
+pub use clock::{entropy, host_name, now, owner};
 pub use error::Error;
 pub use source::{Source, SourceOptions};
 pub use system::{

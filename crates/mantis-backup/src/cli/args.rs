@@ -1,6 +1,7 @@
 //! The arguments: those of every command here, those of each in a file of its own.
 
 mod backup;
+mod config;
 mod demo;
 mod forget;
 mod key;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backup::{BackupArgs, Priority};
+pub(crate) use config::ConfigCommand;
 pub(crate) use demo::DemoArgs;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
@@ -66,6 +68,9 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) identity_file: Option<PathBuf>,
+    /// The configuration file; else ./mantis.toml, mantis/mantis.toml in the user's configuration folder, /etc/mantis/mantis.toml
+    #[arg(long, global = true, env = "MANTIS_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
     /// Keep indexes of the repository there, so as not to read them again; by default in the user's cache folder,
     /// where the repository is reached over a network. May be removed at any time
     #[arg(long, global = true, env = "MANTIS_CACHE_DIR", value_name = "FOLDER")]
@@ -150,6 +155,11 @@ pub(crate) enum Command {
     Schedule {
         #[command(subcommand)]
         what: ScheduleCommand,
+    },
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        what: ConfigCommand,
     },
     /// Put right what can be put right, and salvage the rest
     Repair(RepairArgs),

@@ -1,7 +1,7 @@
 //! What every command needs: the repository, how to print, and when to stop.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
 use mantis_repo::{IndexCache, RepoError, Repository};
@@ -16,6 +16,7 @@ use crate::{Error, open_repository};
 #[derive(Debug)]
 pub(crate) struct Context {
     repo: Option<String>,
+    config: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) bars: bool,
@@ -37,6 +38,7 @@ impl Context {
         };
         Self {
             repo: cli.repo.clone(),
+            config: cli.config.clone(),
             json: cli.json,
             quiet: cli.quiet,
             bars,
@@ -68,6 +70,11 @@ impl Context {
                 cancel.cancel();
             }
         });
+    }
+
+    /// The configuration file that was named.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// The repository's address.

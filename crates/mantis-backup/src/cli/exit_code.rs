@@ -26,7 +26,7 @@ pub(crate) enum Ending {
 impl Ending {
     pub(crate) fn of(error: &Error) -> Self {
         match error {
-            Error::Usage { .. } => Self::Usage,
+            Error::Usage { .. } | Error::Config(_) => Self::Usage,
             Error::Repo(RepoError::NoRepository { .. }) => Self::NoRepository,
             Error::Repo(error) if error.is_password() => Self::Password,
             error if error.is_cancelled() => Self::Interrupted,

@@ -9,7 +9,6 @@ mod destinations;
 mod exit_code;
 mod known_keys;
 mod output;
-mod parse;
 mod progress;
 
 use std::io::{IsTerminal, Write};
@@ -103,6 +102,7 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Forget(args) => commands::forget::run(&context, args).await,
             Command::Retention { what } => commands::retention::run(&context, &what),
             Command::Schedule { what } => commands::schedule::run(&context, what),
+            Command::Config { what } => commands::config::run(&context, &what),
             Command::Prune(args) => commands::prune::run(&context, args).await,
             Command::Doctor(args) => commands::doctor::run(&context, args).await,
             Command::Key { what } => commands::key::run(&context, what).await,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use mantis_engine::sqlite::JournalLock;
 use mantis_stream::Compression;
 
-use crate::cli::parse::{duration, size_rate, tag};
+use crate::parse::{duration, size_rate, tag};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mantis backup app.db --tag type=manual\n  \

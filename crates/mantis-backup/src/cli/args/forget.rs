@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::PolicyArgs;
-use crate::cli::parse::{grace, share};
+use crate::parse::{grace, share};
 
 #[derive(Debug, Args)]
 #[command(

@@ -3,7 +3,7 @@
 use clap::Args;
 use mantis_repo::UnixMillis;
 
-use crate::cli::parse::tag;
+use crate::parse::tag;
 use crate::parse_time;
 
 #[derive(Debug, Args)]

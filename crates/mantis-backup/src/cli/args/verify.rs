@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::parse::share;
+use crate::parse::share;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mantis verify\n  mantis verify latest --restore-check\n  \
