@@ -29,6 +29,18 @@ pub enum Error {
         /// What would make sense.
         help: String,
     },
+    /// There is less space than is to be left free.
+    #[error(
+        "{place} is nearly full: {free} bytes are free there, and {wanted} are to be left free"
+    )]
+    Full {
+        /// Where.
+        place: String,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to be.
+        wanted: u64,
+    },
     /// It took longer than allowed.
     #[error("{what} was not done within {} s, and was given up", after.as_secs_f32())]
     TimedOut {
@@ -83,7 +95,7 @@ impl Error {
             Self::Snapshot(error) => error.is_retryable(),
             Self::Repo(error) => error.is_retryable(),
             Self::Sink(error) => error.is_retryable(),
-            Self::TimedOut { .. } => true,
+            Self::TimedOut { .. } | Self::Full { .. } => true,
             #[cfg(feature = "daemon")]
             Self::Config(_) => false,
             Self::Usage { .. } | Self::Other { .. } => false,
@@ -103,6 +115,10 @@ impl Error {
             #[cfg(feature = "daemon")]
             Self::Config(error) => Some(error.help().to_owned()),
             Self::Usage { help, .. } => Some(help.clone()),
+            Self::Full { .. } => Some(
+                "make room: forget and prune more, or lower `min_free_space` of the repository"
+                    .into(),
+            ),
             Self::TimedOut { .. } => Some("allow more time with --timeout".into()),
             Self::Other { help, .. } => help.clone(),
         }

@@ -27,7 +27,6 @@
 #![forbid(unsafe_code)]
 
 mod buffers;
-#[cfg(feature = "cli")]
 mod candidates;
 mod capture;
 #[cfg(feature = "cli")]
@@ -35,10 +34,20 @@ pub mod cli;
 mod clock;
 #[cfg(feature = "daemon")]
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 #[cfg(feature = "cli")]
 mod demo;
+#[cfg(feature = "daemon")]
+mod destinations;
+#[cfg(feature = "daemon")]
+mod durable;
 mod error;
+#[cfg(feature = "daemon")]
+mod human;
 pub mod jobs;
+#[cfg(feature = "daemon")]
+mod known_keys;
 #[cfg(feature = "daemon")]
 pub mod notify;
 #[cfg(feature = "daemon")]

@@ -51,13 +51,15 @@ impl Source {
     /// # Errors
     /// As [`Self::detect`].
     pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::named(text).map_or_else(|| Self::detect(text), Ok)
+    }
+
+    /// `sqlite:PATH`, `redb:PATH` or `file:PATH`: a database whose engine is named. No file is opened.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        let (prefix, path) = text.split_once(':')?;
+        let kind = kind_of(prefix)?;
         // A file whose name begins like an engine's wins: it was there first.
-        match text.split_once(':').and_then(|(prefix, path)| Some((kind_of(prefix)?, path))) {
-            Some((kind, path)) if !Path::new(text).exists() => {
-                Ok(Self { kind, path: PathBuf::from(path) })
-            }
-            _ => Self::detect(text),
-        }
+        (!Path::new(text).exists()).then(|| Self { kind, path: PathBuf::from(path) })
     }
 
     /// The name that a source has when it is given none: its file's name without the extension.

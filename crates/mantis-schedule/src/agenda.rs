@@ -43,6 +43,11 @@ impl Agenda {
         &self.state
     }
 
+    /// Has no more runs than that under way at once, from here on. Those under way go on.
+    pub fn set_max_running(&mut self, max_running: usize) {
+        self.max_running = max_running.max(1);
+    }
+
     /// Adds a job. If the state knows it from before, it goes on from there; else it begins now.
     ///
     /// # Errors

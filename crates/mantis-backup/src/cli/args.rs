@@ -10,6 +10,7 @@ mod policy;
 mod repair;
 mod restore;
 mod retention;
+mod schedule;
 mod transfer;
 mod verify;
 
@@ -26,7 +27,8 @@ pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
 pub(crate) use policy::PolicyArgs;
 pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
-pub(crate) use retention::{RetentionCommand, ScheduleCommand, SimulateArgs};
+pub(crate) use retention::{RetentionCommand, SimulateArgs};
+pub(crate) use schedule::{ScheduleCommand, ServeArgs};
 pub(crate) use transfer::{CopyArgs, ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -151,7 +153,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: RetentionCommand,
     },
-    /// Look at schedules
+    /// Run the configuration's schedules: the daemon
+    Serve(ServeArgs),
+    /// Look at schedules, and run them
     Schedule {
         #[command(subcommand)]
         what: ScheduleCommand,

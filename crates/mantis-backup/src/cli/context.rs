@@ -9,8 +9,7 @@ use mantis_stream::CancellationToken;
 
 use super::args::Cli;
 use super::credentials::CredentialSource;
-use super::known_keys;
-use crate::{Error, open_repository};
+use crate::{Error, known_keys, open_repository};
 
 /// What every command needs.
 #[derive(Debug)]

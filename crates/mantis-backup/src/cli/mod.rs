@@ -5,18 +5,19 @@ mod commands;
 mod context;
 mod credentials;
 mod decisions;
-mod destinations;
 mod exit_code;
-mod known_keys;
 mod output;
+mod places;
 mod progress;
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use crate::Error;
+use crate::config::{Config, Log, LogFormat, LogLevel, find, load};
 use args::{Cli, Command, Priority};
 use context::Context;
 pub(crate) use exit_code::Ending;
@@ -25,8 +26,10 @@ pub(crate) use exit_code::Ending;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli);
-    match run(cli) {
+    match configured(&cli).and_then(|configured| {
+        start_log(&cli, configured.as_ref().map(|(_, config)| config.log));
+        run(cli, configured)
+    }) {
         Ok(ending) => ending.code(),
         Err(error) => {
             report(&error);
@@ -35,15 +38,31 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start_log(cli: &Cli) {
-    let level = match cli.verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
+/// What the daemon is to do, which says how its log looks, too.
+fn configured(cli: &Cli) -> Result<Option<(PathBuf, Config)>, Error> {
+    if !matches!(cli.command, Command::Serve(_)) {
+        return Ok(None);
+    }
+    let path = find(cli.config.as_deref())?;
+    let config = load(&path)?;
+    Ok(Some((path, config)))
+}
+
+fn start_log(cli: &Cli, configured: Option<Log>) {
+    let level = match (cli.verbose, configured.map(|log| log.level)) {
+        _ if cli.quiet => tracing::Level::ERROR,
+        (0, None | Some(LogLevel::Warn)) => tracing::Level::WARN,
+        (0, Some(LogLevel::Error)) => tracing::Level::ERROR,
+        (1, _) | (0, Some(LogLevel::Info)) => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
     let colour = cli.colour().unwrap_or_else(|| std::io::stderr().is_terminal());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
-    log.with_target(false).with_ansi(colour).init();
+    if configured.is_some_and(|log| log.format == LogFormat::Json) {
+        log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+    } else {
+        log.with_target(false).with_ansi(colour).init();
+    }
 }
 
 /// One line saying what failed, the chain of causes, and what to do next.
@@ -60,7 +79,7 @@ fn report(error: &Error) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn run(cli: Cli) -> Result<Ending, Error> {
+fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error> {
     // What needs no repository and no runtime.
     match &cli.command {
         Command::Completions { shell } => {
@@ -81,7 +100,12 @@ fn run(cli: Cli) -> Result<Ending, Error> {
         _ => Priority::Normal,
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.enable_all().on_thread_start(move || priority.apply()).build();
+    let gives_way = configured.as_ref().map(|(_, config)| config.clone());
+    let begin = move || match &gives_way {
+        Some(config) => crate::daemon::give_way(config),
+        None => priority.apply(),
+    };
+    let runtime = builder.enable_all().on_thread_start(begin).build();
     let runtime = runtime.map_err(|error| Error::io("start the runtime", error))?;
     let context = Context::new(&cli);
     runtime.block_on(async {
@@ -101,7 +125,11 @@ fn run(cli: Cli) -> Result<Ending, Error> {
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,
             Command::Retention { what } => commands::retention::run(&context, &what),
-            Command::Schedule { what } => commands::schedule::run(&context, what),
+            Command::Schedule { what } => commands::schedule::run(&context, what).await,
+            Command::Serve(args) => match configured {
+                Some(configured) => commands::serve::run(&context, args, configured).await,
+                None => Ok(Ending::Failed),
+            },
             Command::Config { what } => commands::config::run(&context, &what),
             Command::Prune(args) => commands::prune::run(&context, args).await,
             Command::Doctor(args) => commands::doctor::run(&context, args).await,

@@ -16,6 +16,7 @@ mod secret;
 mod template;
 mod text;
 
+pub(crate) use check::{NAMES, is_local};
 pub use fault::{ConfigError, Fault};
 pub use find::{find, places};
 pub use model::{

@@ -7,13 +7,15 @@ use chrono_tz::Tz;
 use mantis_schedule::{CronSchedule, Job, MissedRuns, Overlap, Retry};
 use mantis_stream::Compression;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::{ByteRate, Config, Share, Text};
 
 /// What a schedule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Back its sources up, then remove what its retention does not keep

@@ -1,14 +1,20 @@
-//! One backup, one restore, one salvage, one transfer: each read from top to bottom.
+//! One backup, one restore, one drill, one prune and so on: each read from top to bottom.
 
 mod backup;
 mod clean_up;
 mod copy;
+mod drill;
+mod expire;
+mod prune;
 mod restore;
 mod salvage;
 mod transfer;
 
 pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};
+pub use drill::{DrillJob, drill};
+pub use expire::{expire, retention_plan};
+pub use prune::{PruneJob, Pruned, prune};
 pub use restore::{RestoreJob, Restored, restore};
 pub use salvage::salvage;
 pub use transfer::{ImportJob, export_to, export_to_file, import};

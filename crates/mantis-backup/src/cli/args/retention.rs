@@ -1,14 +1,13 @@
-//! The arguments of `mantis retention` and `mantis schedule`.
+//! The arguments of `mantis retention`.
 
 use std::path::PathBuf;
 
-use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use mantis_repo::UnixMillis;
 use mantis_schedule::CronSchedule;
 
 use super::PolicyArgs;
-use crate::{parse_time, parse_zone};
+use crate::parse_time;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RetentionCommand {
@@ -35,29 +34,4 @@ pub(crate) struct SimulateArgs {
     pub(crate) now: Option<UnixMillis>,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ScheduleCommand {
-    /// Show when a cron expression comes true next
-    #[command(
-        after_help = "Examples:\n  mantis schedule next \"30 2 * * MON-FRI\" --tz Europe/Berlin\n  mantis schedule next @weekly --count 3\n\n\
-        Minute, hour, day of month, month and day of week, as in crontab(5): Sunday is 0 and 7; lists, ranges, steps, \
-        names.\nOf two restricted fields of days one is enough. Also L, LW, 15W (days of month), 5L, 1#2 (days of week). A time of day \
-        that\nclocks leave out comes true after the gap, one that comes twice comes true once; with * as the hour, each hour counts."
-    )]
-    Next {
-        /// The expression
-        #[arg(value_name = "EXPR")]
-        expression: CronSchedule,
-        /// Whose time of day is meant; the system's without it
-        #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
-        tz: Option<Tz>,
-        /// After this moment; now without it
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
-        from: Option<UnixMillis>,
-        /// How many
-        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        count: u32,
-    },
 }

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
-use crate::cli::destinations::Destinations;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, count, size, time};
+use crate::cli::places::NamedPlaces;
 use crate::cli::progress::Bar;
+use crate::destinations::{Destinations, Made, NoPlace};
 use crate::jobs::{BackupJob, backup};
 use crate::{Error, Source, SourceOptions};
 
@@ -25,7 +26,7 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
             "back them up one by one",
         ));
     }
-    let mut places = Destinations::new(context, &args.copy_to)?;
+    let mut places = Destinations::new(NamedPlaces::new(context, &args.copy_to)?);
     let coordinator = Coordinator::new(SnapshotConfig {
         freeze_timeout: args.freeze_timeout,
         temp_folder: args.temp_folder.clone(),
@@ -36,16 +37,12 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
         context.check()?;
         let make = async |repo| back_up_one(context, &args, &repo, &coordinator, text).await;
         match places.back_up(make).await {
-            Ok((mut result, copies, lost)) => {
-                if let Some(copies) = copies {
-                    result["made_in"] = copies["made_in"].clone();
-                    result["copies"] = copies["copies"].clone();
-                }
-                results.push(result);
-                failures.extend(lost);
+            Ok(made) => results.push(tell_copies(context, &args, made, &mut failures)?),
+            Err(NoPlace { error, .. }) if error.is_cancelled() => return Err(error),
+            Err(NoPlace { error, passed_over }) => {
+                failures.extend(passed_over);
+                failures.push(error);
             }
-            Err(error) if error.is_cancelled() => return Err(error),
-            Err(error) => failures.push(error),
         }
     }
     let in_part = !results.is_empty() && !failures.is_empty();
@@ -64,6 +61,33 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
         }
         Some(error) => Err(error),
     }
+}
+
+/// Says what became of a backup's copies; the backup as JSON, with them.
+fn tell_copies(
+    context: &Context,
+    args: &BackupArgs,
+    Made { made: mut result, repo, copies, passed_over }: Made<Value>,
+    failures: &mut Vec<Error>,
+) -> Result<Value, Error> {
+    failures.extend(passed_over);
+    if args.copy_to.is_empty() || args.dry_run {
+        return Ok(result);
+    }
+    let places = NamedPlaces::new(context, &args.copy_to)?;
+    let mut told = Vec::new();
+    for copy in copies {
+        let to = places.location(copy.at)?;
+        let error = copy.sent.as_ref().err().map(Error::chain);
+        told.push(json!({ "to": to, "ok": error.is_none(), "error": error }));
+        match copy.sent {
+            Ok(sent) => context.say(format!("copied to {to}: {} sent", size(sent)))?,
+            Err(error) => failures.push(error),
+        }
+    }
+    result["made_in"] = json!(repo.location());
+    result["copies"] = json!(told);
+    Ok(result)
 }
 
 async fn back_up_one(

@@ -2,16 +2,16 @@
 
 use chrono_tz::Tz;
 use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository, Selector};
-use mantis_retention::{Candidate, Circumstances, Policy, calendar_time, plan};
+use mantis_retention::Policy;
 use serde_json::json;
 
 use super::prune::{MAX_UNUSED, options, prune};
-use crate::candidates::candidate;
 use crate::cli::args::ForgetArgs;
 use crate::cli::context::Context;
 use crate::cli::decisions::{self, Fate, fates};
 use crate::cli::exit_code::Ending;
 use crate::cli::output::backup_json;
+use crate::jobs::retention_plan;
 use crate::{Error, clock, format_time};
 
 /// Every backup that was looked at, and what is going to happen to it.
@@ -39,17 +39,14 @@ fn by_id<'a>(catalogue: &'a Catalogue, ids: &[String]) -> Result<Decisions<'a>, 
 
 fn by_rules<'a>(
     catalogue: &'a Catalogue,
-    (policy, zone): (&Policy, Tz),
+    policy: (&Policy, Tz),
     source: Option<&str>,
 ) -> (Decisions<'a>, Vec<String>) {
-    let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
-    let chosen = catalogue.backups.iter().filter(fits);
-    let candidates: Vec<Candidate<BackupId>> = chosen.clone().map(candidate).collect();
-    let now = calendar_time(clock::now().0);
-    let plan = plan(policy, &candidates, Circumstances { now, zone: &zone, free: None });
+    let plan = retention_plan(catalogue, policy, source);
     let warnings = plan.warnings.iter().map(ToString::to_string).collect();
     let mut fates = fates(&plan);
-    let decided = chosen.filter_map(|backup| Some((backup, fates.remove(&backup.id)?)));
+    let backups = catalogue.backups.iter();
+    let decided = backups.filter_map(|backup| Some((backup, fates.remove(&backup.id)?)));
     (decided.collect(), warnings)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::args::InitArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
-use crate::cli::known_keys;
+use crate::known_keys;
 use crate::{Error, init_repository, probe_store};
 
 /// Tries a store over a network out before anything is kept there: what it lacks is told now, not on the day of the

@@ -18,5 +18,7 @@ pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod schedule;
+mod schedule_list;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod verify;

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use mantis_repo::{
-    CompactOptions, CompactReport, PruneOptions, PruneReport, Repository, SessionId,
-};
+use mantis_repo::{CompactReport, PruneOptions, PruneReport, Repository, SessionId};
 use serde_json::{Value, json};
 
 use crate::cli::args::PruneArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
-use crate::{Error, clock, format_time};
+use crate::jobs::{self, PruneJob, Pruned};
+use crate::{Error, format_time};
 
 /// The share of a repository that may be unused where nothing else is said.
 pub(crate) const MAX_UNUSED: f64 = 0.05;
@@ -58,13 +57,9 @@ pub(crate) async fn prune(
     options: PruneOptions,
 ) -> Result<Value, Error> {
     let dry_run = options.dry_run;
-    let compact = CompactOptions {
-        max_unused,
-        dry_run,
-        owner: clock::owner(),
-        cancel: context.cancel.clone(),
-    };
-    let compacted = repo.compact(&compact, clock::entropy()?, clock::now()).await?;
+    let cancel = context.cancel.clone();
+    let job = PruneJob { repo: repo.clone(), max_unused, options, cancel };
+    let Pruned { compacted, freed: report } = jobs::prune(job).await?;
     if compacted.merges > 0 {
         context.say(format!(
             "{} {} layers together in {} places: {} written, about {} unused",
@@ -75,7 +70,6 @@ pub(crate) async fn prune(
             size(compacted.unused_bytes),
         ))?;
     }
-    let report = repo.prune(options, clock::entropy()?, clock::now()).await?;
     let (would, kept) = (if dry_run { "would free" } else { "freed" }, size(report.kept_bytes));
     context.say(format!(
         "{would} {} in {} objects; backups need {kept}",

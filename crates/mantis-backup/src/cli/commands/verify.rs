@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
 use crate::cli::progress::Bar;
-use crate::jobs::{RestoreJob, restore};
+use crate::jobs::{DrillJob, drill};
 use crate::{Error, clock};
 
 fn reach(args: &VerifyArgs) -> Result<Reach, Error> {
@@ -31,34 +31,14 @@ async fn restore_check(
     repo: &Repository,
     backup: BackupInfo,
 ) -> Result<(), Error> {
-    let folder = match &args.temp_folder {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    };
-    let folder = folder.map_err(|error| Error::Other {
-        doing: "make a temporary folder".into(),
-        source: error.into(),
-        help: Some("name another one with --temp-folder".into()),
-    })?;
     let options = RestoreOptions {
         jobs: args.jobs,
         cancel: context.cancel.clone(),
         ..RestoreOptions::default()
     };
     let bar = Bar::show(context, &format!("check {}", backup.id.short()), &options.progress);
-    // A raw file has no engine that could check it: there its pages' hashes are the proof.
-    let check = backup.meta.engine != "file";
-    let target = folder.path().join("restored");
-    let job = RestoreJob {
-        repo: repo.clone(),
-        backup,
-        target,
-        replace: false,
-        delta: false,
-        check,
-        options,
-    };
-    let restored = restore(job).await;
+    let (repo, temp_folder) = (repo.clone(), args.temp_folder.clone());
+    let restored = drill(DrillJob { repo, backup, temp_folder, options }).await;
     drop(bar);
     restored.map(|_| ())
 }

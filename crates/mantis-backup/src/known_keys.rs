@@ -4,13 +4,13 @@
 //! read what is written from then on. So what `Repository::keyring_id` says is kept on this machine, one file for each
 //! repository, as SSH keeps the keys of known hosts, and compared each time.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
 use mantis_repo::{ObjectHash, Repository};
 
-use crate::Error;
+use crate::{Error, durable};
 
 /// The file for a repository; none on a machine without a home.
 fn file_of(repo: &Repository) -> Option<PathBuf> {
@@ -24,20 +24,9 @@ fn file_of(repo: &Repository) -> Option<PathBuf> {
     Some(state.join("mantis/known-keys").join(&name[..32]))
 }
 
-/// A crash leaves the old file or the new one.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
 fn remember_in(file: &Path, repo: &Repository) -> Result<(), Error> {
     let text = format!("{}\n{}\n", repo.keyring_id()?, repo.location());
-    write(file, &text).map_err(|error| Error::Other {
+    durable::replace(file, text.as_bytes()).map_err(|error| Error::Other {
         doing: format!("note the keys of the repository in {}", file.display()),
         source: error.into(),
         help: Some("set XDG_STATE_HOME to a folder that can be written".into()),

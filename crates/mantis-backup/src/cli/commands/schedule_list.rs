@@ -1,0 +1,85 @@
+//! `mantis schedule list`
+
+use chrono::SecondsFormat;
+use mantis_retention::calendar_time;
+use mantis_schedule::Agenda;
+use serde_json::{Value, json};
+
+use super::schedule::record_json;
+use crate::cli::context::Context;
+use crate::cli::exit_code::Ending;
+use crate::cli::output::table;
+use crate::config::Config;
+use crate::daemon::control::{Request, ask};
+use crate::daemon::{StateDir, arrange};
+use crate::{Error, clock};
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn row(job: &Value) -> Vec<String> {
+    let state = if job["running"] == true {
+        "running"
+    } else if job["paused"] == true {
+        "paused"
+    } else {
+        "waiting"
+    };
+    vec![
+        text(&job["job"]),
+        text(&job["do"]),
+        text(&job["cron"]),
+        text(&job["next"]),
+        state.to_owned(),
+        text(&job["last"]["outcome"]),
+        text(&job["last"]["began"]),
+    ]
+}
+
+pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, Error> {
+    let dir = StateDir::of(Some(config))?;
+    let now = calendar_time(clock::now().0);
+    let mut agenda = Agenda::new(dir.agenda()?, 1);
+    let roster = arrange(&mut agenda, config, now)
+        .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;
+    let last = dir.history().last()?;
+    // What the state has as running is so only if there is a daemon to run it.
+    let daemon = ask(&dir, &Request::Status).await.ok().flatten();
+    let jobs: Vec<Value> = agenda
+        .list()
+        .filter_map(|(job, state)| {
+            let entry = roster.get(&job.id)?;
+            let next = if state.paused { None } else { job.cron.next_after(now, job.zone) };
+            let next = next.map(|next| {
+                next.with_timezone(&job.zone).to_rfc3339_opts(SecondsFormat::Secs, true)
+            });
+            Some(json!({
+                "job": job.id,
+                "schedule": entry.schedule,
+                "source": entry.source,
+                "do": entry.action.name(),
+                "cron": job.cron.to_string(),
+                "timezone": job.zone.name(),
+                "next": next,
+                "paused": state.paused,
+                "running": daemon.is_some() && !state.running.is_empty(),
+                "waiting": state.waiting.len(),
+                "last": last.get(&job.id).map(record_json),
+            }))
+        })
+        .collect();
+    context.result(&Value::Array(jobs.clone()))?;
+    if jobs.is_empty() {
+        context.say("no schedules that are on")?;
+        return Ok(Ending::Done);
+    }
+    let head = ["JOB", "DO", "CRON", "NEXT", "STATE", "LAST", "WHEN"].map(str::to_owned);
+    let mut rows = vec![head.to_vec()];
+    rows.extend(jobs.iter().map(row));
+    context.say(table(&rows).trim_end())?;
+    if daemon.is_none() {
+        context.say("no daemon runs: start one with `mantis serve`")?;
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,42 @@
+//! The daemon: schedules run, what they should do done, and everyone told who wants to know.
+//!
+//! - [`serve`]: all of it, until it is asked to stop;
+//! - [`Supervisor`]: the loop over the agenda; [`Worker`] and [`Timer`]: its ports, for programs and tests of their own;
+//! - [`Jobs`]: the worker that backs up, verifies, drills and prunes;
+//! - [`StateDir`]: what outlives it: [`History`], [`Proofs`] and what is due;
+//! - [`control`]: how the command talks to a daemon that runs;
+//! - [`telemetry`]: its metrics.
+
+pub mod control;
+mod freshness;
+mod handle;
+mod history;
+mod http;
+mod notices;
+mod order;
+mod priority;
+mod proofs;
+mod records;
+mod roster;
+mod serve;
+mod state_dir;
+mod status;
+mod supervisor;
+mod systemd;
+pub mod telemetry;
+mod timer;
+mod worker;
+
+pub use freshness::Freshness;
+pub use handle::Handle;
+pub use history::{History, Record, RunOutcome};
+pub use order::{Order, Report, Worker};
+pub use priority::give_way;
+pub use proofs::{Proof, ProofKind, Proofs};
+pub use roster::{Entry, Roster, arrange};
+pub use serve::{serve, state_of};
+pub use state_dir::{Lock, StateDir};
+pub use status::Status;
+pub use supervisor::Supervisor;
+pub use timer::{SystemTimer, Timer};
+pub use worker::Jobs;

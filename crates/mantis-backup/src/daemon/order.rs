@@ -1,0 +1,75 @@
+//! What the supervisor asks of a worker, and what it hears of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use mantis_schedule::{Outcome, Run};
+use mantis_stream::CancellationToken;
+
+use super::Entry;
+use crate::config::Config;
+
+/// One try of a run.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Which job it is of.
+    pub entry: Entry,
+    /// Which run it is.
+    pub run: Run,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// The configuration when it began: a newer one does not change it.
+    pub config: Arc<Config>,
+    /// Cancels it.
+    pub cancel: CancellationToken,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Well, or how badly.
+    pub outcome: Outcome,
+    /// What it did, in a few words.
+    pub summary: String,
+    /// Why it failed: the error with all its causes.
+    pub error: Option<String>,
+    /// What failed of it though it did what it should: a place of several, or what comes after the backup.
+    pub problems: Vec<String>,
+    /// What was found damaged.
+    pub damage: Vec<String>,
+    /// A place that is nearly full.
+    pub full: Option<String>,
+    /// The backup that was made.
+    pub backup: Option<String>,
+    /// The repository's name in the configuration.
+    pub repository: Option<String>,
+}
+
+impl Report {
+    /// A report of which nothing but the outcome is known.
+    #[must_use]
+    pub const fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            summary: String::new(),
+            error: None,
+            problems: Vec::new(),
+            damage: Vec::new(),
+            full: None,
+            backup: None,
+            repository: None,
+        }
+    }
+
+    /// All went well.
+    pub fn done(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), ..Self::new(Outcome::Done) }
+    }
+}
+
+/// Does what schedules ask for.
+pub trait Worker: Send + Sync + 'static {
+    /// Does it, and ends soon after it is cancelled.
+    fn work(&self, order: Order) -> BoxFuture<'static, Report>;
+}

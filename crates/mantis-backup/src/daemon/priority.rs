@@ -1,0 +1,46 @@
+//! Giving way to the databases' own processes, for the processor and for disks.
+
+use ioprio::{BePriorityLevel, Class, Pid, Target};
+
+use crate::config::{Config, IoPriority};
+
+/// The niceness of a daemon that was told none.
+const USUAL: u8 = 10;
+
+/// Has the calling thread give way from here on, and those that it starts. To be called on each thread that works. A system
+/// that refuses is no reason to fail.
+pub fn give_way(config: &Config) {
+    let nice = i32::from(config.nice.unwrap_or(USUAL).min(19));
+    if let Err(error) = rustix::process::nice(nice) {
+        tracing::debug!(%error, "the processor's priority stays as it is");
+    }
+    let class = match config.io_priority {
+        IoPriority::Idle => Class::Idle,
+        IoPriority::Low => Class::BestEffort(BePriorityLevel::lowest()),
+        IoPriority::Normal => return,
+    };
+    // 0: the calling thread.
+    let set = ioprio::set_priority(Target::Process(Pid::from_raw(0)), ioprio::Priority::new(class));
+    if let Err(error) = set {
+        tracing::debug!(%error, "the disks' priority stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_gives_way() {
+        let config = crate::config::parse("nice = 7\nio_priority = \"idle\"").unwrap();
+        // Not the test's own thread: what was given away is not had back.
+        let (nice, io) = std::thread::spawn(move || {
+            give_way(&config);
+            let io = ioprio::get_priority(Target::Process(Pid::from_raw(0)));
+            (rustix::process::nice(0).unwrap(), io.unwrap().class())
+        })
+        .join()
+        .unwrap();
+        assert_eq!((nice, io), (7, Some(Class::Idle)));
+    }
+}

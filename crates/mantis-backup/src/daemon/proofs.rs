@@ -1,0 +1,117 @@
+//! What was proved of backups on this machine: by a verify, or by a drill.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use mantis_repo::{BackupId, RepoId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, durable};
+
+/// How a backup was proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProofKind {
+    /// Read back, every byte or a share of it.
+    Verify,
+    /// Restored, and checked by its engine.
+    Drill,
+}
+
+impl ProofKind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Drill => "drill",
+        }
+    }
+}
+
+/// How, when, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// How.
+    pub by: ProofKind,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// Whether it was whole.
+    pub ok: bool,
+}
+
+/// By repository and backup.
+type Known = BTreeMap<String, BTreeMap<String, Proof>>;
+
+/// What was proved of backups.
+#[derive(Debug, Clone)]
+pub struct Proofs(PathBuf);
+
+impl Proofs {
+    /// Those in a file.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    fn known(&self) -> Result<Known, Error> {
+        match std::fs::read(&self.0) {
+            // What cannot be understood is of no worth: it is proved again in time.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Known::new()),
+            Err(error) => Err(Error::io(format!("read {}", self.0.display()), error)),
+        }
+    }
+
+    /// What is known of a repository's backups, by their ids.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read.
+    pub fn of(&self, repo: RepoId) -> Result<BTreeMap<String, Proof>, Error> {
+        Ok(self.known()?.remove(&repo.to_string()).unwrap_or_default())
+    }
+
+    /// Adds what was found, and drops what is known of backups that are not `there` any more.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn add(
+        &self,
+        repo: RepoId,
+        found: impl IntoIterator<Item = (BackupId, Proof)>,
+        there: &[BackupId],
+    ) -> Result<(), Error> {
+        let failed = |error| Error::io(format!("write {}", self.0.display()), error);
+        let _lock = durable::lock(&self.0).map_err(failed)?;
+        let mut known = self.known()?;
+        let of_repo = known.entry(repo.to_string()).or_default();
+        let there: std::collections::BTreeSet<String> =
+            there.iter().map(ToString::to_string).collect();
+        of_repo.extend(found.into_iter().map(|(id, proof)| (id.to_string(), proof)));
+        of_repo.retain(|id, _| there.contains(id));
+        let kept = serde_json::to_vec(&known).map_err(std::io::Error::from);
+        let kept = kept.and_then(|bytes| durable::replace(&self.0, &bytes));
+        kept.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let proofs = Proofs::at(folder.path().join("p"));
+        let proof = |by| Proof { by, at: "2026-11-26T00:00:00Z".into(), ok: true };
+        let (repo, a, b) = (RepoId([1; 16]), BackupId([2; 16]), BackupId([3; 16]));
+        proofs.add(repo, [(a, proof(ProofKind::Verify))], &[a]).unwrap();
+        proofs.add(repo, [(b, proof(ProofKind::Drill))], &[b]).unwrap();
+        let known = proofs.of(repo).unwrap();
+        assert_eq!(
+            known.into_iter().collect::<Vec<_>>(),
+            [(b.to_string(), proof(ProofKind::Drill))]
+        );
+        assert!(proofs.of(RepoId([9; 16])).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Runs as the history and the metrics have them.
+
+use chrono::{DateTime, Utc};
+use mantis_schedule::{Outcome, Run};
+
+use super::telemetry::name;
+use super::{Entry, Record, Report, RunOutcome};
+
+impl Report {
+    /// What became of the run, as the history has it.
+    #[must_use]
+    pub const fn run_outcome(&self) -> RunOutcome {
+        match self.outcome {
+            Outcome::Done if self.problems.is_empty() => RunOutcome::Done,
+            Outcome::Done => RunOutcome::Part,
+            Outcome::Failed | Outcome::Hopeless => RunOutcome::Failed,
+            Outcome::Cancelled => RunOutcome::Cancelled,
+        }
+    }
+
+    /// The record of a run that began at a time, as far as the report knows it.
+    #[must_use]
+    pub fn record(&self, entry: &Entry, began: DateTime<Utc>) -> Record {
+        let problems = (!self.problems.is_empty()).then(|| self.problems.join("; "));
+        Record {
+            backup: self.backup.clone(),
+            summary: self.summary.clone(),
+            error: self.error.clone().or(problems),
+            ..record(entry, self.run_outcome(), began, began)
+        }
+    }
+}
+
+/// A record of what did not begin.
+pub(super) fn record(
+    entry: &Entry,
+    outcome: RunOutcome,
+    scheduled: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Record {
+    Record {
+        schedule: entry.schedule.clone(),
+        source: entry.source.clone(),
+        action: entry.action,
+        outcome,
+        scheduled,
+        began: now,
+        duration_ms: 0,
+        attempt: 1,
+        run: None,
+        manual: false,
+        late: false,
+        again: false,
+        backup: None,
+        summary: String::new(),
+        error: None,
+    }
+}
+
+/// A record of a run.
+pub(super) fn of_run(entry: &Entry, run: &Run, outcome: RunOutcome, now: DateTime<Utc>) -> Record {
+    Record {
+        attempt: run.attempt,
+        run: Some(run.run.0),
+        manual: run.manual,
+        late: run.late,
+        ..record(entry, outcome, run.scheduled, now)
+    }
+}
+
+/// The labels of a job.
+pub(super) type Labels = [(&'static str, String); 3];
+
+pub(super) fn labels(entry: &Entry) -> Labels {
+    let source = entry.source.clone().unwrap_or_default();
+    [
+        ("schedule", entry.schedule.clone()),
+        ("source", source),
+        ("action", entry.action.name().to_owned()),
+    ]
+}
+
+/// The labels of a run that ended.
+pub(super) fn outcome_labels(entry: &Entry, outcome: RunOutcome) -> [(&'static str, String); 4] {
+    let [schedule, source, action] = labels(entry);
+    [schedule, source, action, ("outcome", outcome.name().to_owned())]
+}
+
+/// Shows how a job's last run ended.
+pub(super) fn show_end(record: &Record) {
+    let ok = record.outcome != RunOutcome::Failed;
+    let labels = [
+        ("schedule", record.schedule.clone()),
+        ("source", record.source.clone().unwrap_or_default()),
+        ("action", record.action.name().to_owned()),
+    ];
+    metrics::gauge!(name::OK, &labels).set(if ok { 1.0 } else { 0.0 });
+    if ok {
+        metrics::gauge!(name::LAST_SUCCESS, &labels).set(record.began.timestamp() as f64);
+    }
+}

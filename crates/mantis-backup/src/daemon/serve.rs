@@ -1,0 +1,156 @@
+//! The daemon put together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mantis_stream::CancellationToken;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::http::{self, Pages, Server};
+use super::telemetry::{self, name};
+use super::worker::Place;
+use super::{Freshness, Handle, Jobs, StateDir, Supervisor, SystemTimer, control, systemd};
+use crate::Error;
+use crate::config::{Action, Config, load};
+use crate::notify::Notifications;
+
+/// How long what is still to be told may take when the daemon stops.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Runs a configuration's schedules until `stop` is cancelled; reads the configuration again on SIGHUP. `listen` comes before
+/// the configuration's own.
+///
+/// # Errors
+/// What keeps it from starting. Once it runs, it fails on nothing.
+pub async fn serve(
+    path: PathBuf,
+    config: Config,
+    listen: Option<String>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let config = Arc::new(config);
+    let dir = StateDir::of(Some(&config))?;
+    let _lock = dir.lock()?;
+    let scratch = dir.scratch(config.temp_folder.as_deref())?;
+    let metrics = telemetry::install()?;
+    metrics::gauge!(name::CONFIG_OK).set(1.0);
+    let freshness = Arc::new(Freshness::default());
+    let jobs = Jobs::new(dir.clone(), scratch, Arc::clone(&freshness));
+    let notifications = Arc::new(Notifications::new(&config.notifications));
+    let (supervisor, handle, status) = Supervisor::new(
+        Arc::clone(&config),
+        dir.clone(),
+        Arc::new(jobs),
+        Arc::new(SystemTimer),
+        Arc::clone(&notifications),
+    )?;
+    let pages = Pages { metrics, freshness: Arc::clone(&freshness), status };
+    let server = http::listen(listen.as_deref().unwrap_or(&config.listen), pages.clone()).await?;
+    let _socket = control::listen(&dir, handle.clone())?;
+    let reloader =
+        Reloader { path, config: Arc::clone(&config), fixed: listen, server, pages, handle };
+    let reloading = tokio::spawn(reloader.run());
+    let looking = tokio::spawn(look_around(Arc::clone(&config), freshness));
+    systemd::ready();
+    tracing::info!(schedules = config.schedules.len(), state = %dir.path().display(), "running");
+    supervisor.run(stop).await;
+    systemd::stopping();
+    reloading.abort();
+    looking.abort();
+    notifications.flush(LAST_WORDS).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reads the configuration again when it is asked to.
+struct Reloader {
+    path: PathBuf,
+    config: Arc<Config>,
+    /// The address of the command line.
+    fixed: Option<String>,
+    server: Option<Server>,
+    pages: Pages,
+    handle: Handle,
+}
+
+impl Reloader {
+    async fn run(mut self) {
+        let mut asked = match signal(SignalKind::hangup()) {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be read again on SIGHUP");
+                return std::future::pending().await;
+            }
+        };
+        while asked.recv().await.is_some() {
+            systemd::reloading();
+            let done = self.reload().await;
+            metrics::gauge!(name::CONFIG_OK).set(if done.is_ok() { 1.0 } else { 0.0 });
+            match done {
+                Ok(()) => {
+                    tracing::info!(path = %self.path.display(), "the configuration was read again");
+                }
+                Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+            }
+            systemd::ready();
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), String> {
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
+        let config =
+            loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let config = Arc::new(config);
+        if self.fixed.is_none() && config.listen != self.config.listen {
+            // The new address first: metrics are not lost for one that cannot be had.
+            let server = http::listen(&config.listen, self.pages.clone()).await;
+            self.server = server.map_err(|error| error.chain())?;
+        }
+        for (key, same) in [
+            ("state_dir", config.state_dir == self.config.state_dir),
+            ("temp_folder", config.temp_folder == self.config.temp_folder),
+            ("nice", config.nice == self.config.nice),
+            ("io_priority", config.io_priority == self.config.io_priority),
+            ("log", config.log == self.config.log),
+        ] {
+            if !same {
+                tracing::warn!(key, "takes effect when the daemon is started again");
+            }
+        }
+        self.handle.reload(Arc::clone(&config)).await?;
+        self.config = config;
+        Ok(())
+    }
+}
+
+/// Looks at what repositories hold, so that the age of the newest backups is known before the first run.
+async fn look_around(config: Arc<Config>, freshness: Arc<Freshness>) {
+    let backups = config.schedules.values().filter(|schedule| schedule.action == Action::Backup);
+    let mut names: Vec<String> =
+        backups.flat_map(|schedule| schedule.repositories(&config)).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let look = async || -> Result<(), Error> {
+            let place = Place::of(&config, &name)?;
+            freshness.see(&name, &place.open().await?.catalogue().await?);
+            // Shows how much is free, too.
+            place.check_space()
+        };
+        if let Err(error) = look().await {
+            let help = error.help().unwrap_or_default();
+            tracing::warn!(repository = %name, error = %error.chain(), help, "cannot be looked at yet");
+        }
+    }
+}
+
+/// The state folder of a configuration file, or the usual one where there is no file.
+///
+/// # Errors
+/// As [`StateDir::of`], and where the file is wrong.
+pub fn state_of(path: Option<&Path>) -> Result<StateDir, Error> {
+    let config = path.map(load).transpose()?;
+    StateDir::of(config.as_ref())
+}

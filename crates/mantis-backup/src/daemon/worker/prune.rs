@@ -1,0 +1,40 @@
+//! Prunes by schedule.
+
+use mantis_repo::PruneOptions;
+
+use super::Jobs;
+use super::verify::place_of;
+use crate::Error;
+use crate::daemon::telemetry::name;
+use crate::daemon::{Order, Report};
+use crate::human::size;
+use crate::jobs::{self, PruneJob};
+
+/// Frees what nothing refers to.
+pub(super) async fn prune(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
+    let place = place_of(order)?;
+    let config = place.config();
+    let grace_ms = u64::try_from(config.grace.0.0.as_millis()).unwrap_or(u64::MAX);
+    let job = PruneJob {
+        repo: place.open().await?,
+        max_unused: config.max_unused.0.0,
+        options: PruneOptions { grace_ms, dry_run: false, exclusive: config.exclusive },
+        cancel: order.cancel.clone(),
+    };
+    let done = jobs::prune(job).await?;
+    let of = || place.name.clone();
+    metrics::counter!(name::FREED, "repository" => of()).increment(done.freed.freed_bytes);
+    jobs.freshness.measured(&place.name);
+    metrics::gauge!(name::REPOSITORY_BYTES, "repository" => of())
+        .set(place.measure().await? as f64);
+    // Also shows how much is free now.
+    let full = place.check_space().err().map(|error| error.chain());
+    let summary = format!(
+        "freed {} in {} objects; backups need {}, {} wait",
+        size(done.freed.freed_bytes),
+        done.freed.freed_objects,
+        size(done.freed.kept_bytes),
+        size(done.freed.graced_bytes + done.freed.waiting_bytes),
+    );
+    Ok(Report { repository: Some(of()), full, ..Report::done(summary) })
+}

@@ -1,0 +1,40 @@
+//! What a policy does not keep is forgotten.
+
+use chrono_tz::Tz;
+use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository};
+use mantis_retention::{Candidate, Circumstances, Plan, Policy, calendar_time, plan};
+
+use crate::candidates::candidate;
+use crate::{Error, clock};
+
+/// What a policy has for the backups of a catalogue, of all sources or of one, as of now.
+#[must_use]
+pub fn retention_plan(
+    catalogue: &Catalogue,
+    (policy, zone): (&Policy, Tz),
+    source: Option<&str>,
+) -> Plan<BackupId> {
+    let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
+    let candidates: Vec<Candidate<BackupId>> =
+        catalogue.backups.iter().filter(fits).map(candidate).collect();
+    let now = calendar_time(clock::now().0);
+    plan(policy, &candidates, Circumstances { now, zone: &zone, free: None })
+}
+
+/// Forgets the backups of a source that a policy does not keep. Returns which.
+///
+/// # Errors
+/// What the store reports; then none is forgotten.
+pub async fn expire(
+    repo: &Repository,
+    policy: (&Policy, Tz),
+    source: &str,
+) -> Result<Vec<BackupId>, Error> {
+    let catalogue = repo.catalogue().await?;
+    let plan = retention_plan(&catalogue, policy, Some(source));
+    let removed: Vec<BackupId> = plan.removed.iter().map(|removed| removed.id).collect();
+    if !removed.is_empty() {
+        repo.forget(&catalogue, &removed, clock::entropy()?, clock::now()).await?;
+    }
+    Ok(removed)
+}
