@@ -4,8 +4,10 @@
 
 mod contract;
 mod copies;
+mod daemon;
 mod damage;
 mod encrypted;
+mod kills;
 mod leftovers;
 mod library;
 mod live;

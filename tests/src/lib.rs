@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+pub mod daemon;
 pub mod servers;
 
 use std::os::unix::process::CommandExt;

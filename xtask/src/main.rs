@@ -18,6 +18,7 @@ const HELP: &str = "cargo xtask COMMAND
   arrows    proves that the crates depend on each other as docs/architecture.md says
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
+  kills     the daemon for ten minutes, killed five times while a database is written
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
   tidy      file sizes, module docs, left-over words
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         "arrows" => arrows::run(),
         "features" => features::run(),
         "loom" => test::loom(),
+        "kills" => test::kills(),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
         "integration" => integration::run(rest),

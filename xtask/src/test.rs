@@ -44,6 +44,15 @@ pub(crate) fn run() -> Done {
     crate::integration::run(&["ci".to_owned()])
 }
 
+/// `cargo xtask kills`
+pub(crate) fn kills() -> Done {
+    install_writers()?;
+    let built =
+        ["test", "--locked", "--workspace", "--all-features", "--test", "command", "--test", "it"];
+    let chosen = ["--", "--ignored", "--nocapture", "ten_minutes_and_five_kills"];
+    cargo(&[&built[..], &chosen].concat())
+}
+
 /// `cargo xtask loom`
 pub(crate) fn loom() -> Done {
     let arguments = [

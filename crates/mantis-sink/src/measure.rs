@@ -42,9 +42,11 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
             "k" | "kb" => 1e3,
             "m" | "mb" => 1e6,
             "g" | "gb" => 1e9,
+            "t" | "tb" => 1e12,
             "kib" => 1024.0,
             "mib" => 1_048_576.0,
             "gib" => 1_073_741_824.0,
+            "tib" => 1_099_511_627_776.0,
             _ => return None,
         };
         let bytes = number * bytes;
@@ -63,6 +65,7 @@ mod tests {
         assert_eq!(parse_duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_rate("50MB/s"), Ok(50_000_000));
         assert_eq!(parse_rate("1 GiB/s"), Ok(1 << 30));
+        assert_eq!((parse_rate("2TB"), parse_rate("1TiB")), (Ok(2_000_000_000_000), Ok(1 << 40)));
     }
 
     #[test]

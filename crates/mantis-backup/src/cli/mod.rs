@@ -9,6 +9,7 @@ mod exit_code;
 mod output;
 mod places;
 mod progress;
+mod proofs;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

@@ -32,7 +32,7 @@ pub use handle::Handle;
 pub use history::{History, Record, RunOutcome};
 pub use order::{Order, Report, Worker};
 pub use priority::give_way;
-pub use proofs::{Proof, ProofKind, Proofs};
+pub use proofs::{Proof, ProofKind, Proofs, proofs_of};
 pub use roster::{Entry, Roster, arrange};
 pub use serve::{serve, state_of};
 pub use state_dir::{Lock, StateDir};

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use mantis_repo::{BackupId, RepoId};
+use mantis_repo::{BackupId, Reach, RepoId, VerifyReport};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, durable};
+use crate::{Error, clock, durable, format_time};
 
-/// How a backup was proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a backup was proved; what proves more is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofKind {
-    /// Read back, every byte or a share of it.
+    /// A share of it read back.
+    Sample,
+    /// Every byte read back.
     Verify,
     /// Restored, and checked by its engine.
     Drill,
@@ -24,6 +26,7 @@ impl ProofKind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Sample => "sample",
             Self::Verify => "verify",
             Self::Drill => "drill",
         }
@@ -39,6 +42,31 @@ pub struct Proof {
     pub at: String,
     /// Whether it was whole.
     pub ok: bool,
+}
+
+impl Proof {
+    /// A proof of now.
+    #[must_use]
+    pub fn now(by: ProofKind, ok: bool) -> Self {
+        Self { by, at: format_time(clock::now()), ok }
+    }
+
+    /// Whether it tells more than what was known: damage always does, and after damage only what proves every byte.
+    fn outdoes(&self, known: &Self) -> bool {
+        !self.ok || if known.ok { self.by >= known.by } else { self.by > ProofKind::Sample }
+    }
+}
+
+/// What a verification proved of the backups that it looked at; nothing where it did not read them.
+#[must_use]
+pub fn proofs_of(report: &VerifyReport, reach: Reach) -> Vec<(BackupId, Proof)> {
+    let by = match reach {
+        Reach::Metadata => return Vec::new(),
+        Reach::Sample { .. } => ProofKind::Sample,
+        Reach::Everything => ProofKind::Verify,
+    };
+    let whole = |id: &BackupId| !report.damaged.iter().any(|damage| damage.backups.contains(id));
+    report.checked.iter().map(|id| (*id, Proof::now(by, whole(id)))).collect()
 }
 
 /// By repository and backup.
@@ -87,7 +115,12 @@ impl Proofs {
         let of_repo = known.entry(repo.to_string()).or_default();
         let there: std::collections::BTreeSet<String> =
             there.iter().map(ToString::to_string).collect();
-        of_repo.extend(found.into_iter().map(|(id, proof)| (id.to_string(), proof)));
+        for (id, proof) in found {
+            let id = id.to_string();
+            if of_repo.get(&id).is_none_or(|known| proof.outdoes(known)) {
+                of_repo.insert(id, proof);
+            }
+        }
         of_repo.retain(|id, _| there.contains(id));
         let kept = serde_json::to_vec(&known).map_err(std::io::Error::from);
         let kept = kept.and_then(|bytes| durable::replace(&self.0, &bytes));
@@ -98,6 +131,22 @@ impl Proofs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_proves_less_does_not_replace_what_proves_more() {
+        let proof = Proof::now;
+        use ProofKind::{Drill, Sample, Verify};
+        for (new, known, outdoes) in [
+            (proof(Sample, true), proof(Verify, true), false),
+            (proof(Drill, true), proof(Verify, true), true),
+            (proof(Verify, true), proof(Verify, true), true),
+            (proof(Sample, false), proof(Drill, true), true),
+            (proof(Sample, true), proof(Sample, false), false),
+            (proof(Verify, true), proof(Drill, false), true),
+        ] {
+            assert_eq!(new.outdoes(&known), outdoes, "{new:?} after {known:?}");
+        }
+    }
 
     #[test]
     fn what_is_gone_is_not_kept() {

@@ -46,12 +46,15 @@ pub(crate) enum ScheduleCommand {
     List,
     /// Run a schedule now, here, whether a daemon runs or not
     #[command(
-        after_help = "Examples:\n  mantis schedule run nightly\n  mantis schedule run nightly/orders"
+        after_help = "Examples:\n  mantis schedule run nightly\n  mantis schedule run nightly/orders --detach"
     )]
     Run {
         /// The schedule, or one of its jobs: SCHEDULE/SOURCE
         #[arg(value_name = "NAME")]
         name: String,
+        /// Have the daemon that runs do it, and do not wait for it
+        #[arg(long)]
+        detach: bool,
     },
     /// Show what was run, newest last
     History {

@@ -7,9 +7,10 @@ use crate::cli::args::ListArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, size, table};
+use crate::cli::proofs::{self, Known};
 use crate::{Error, format_time};
 
-fn row(info: &BackupInfo) -> Vec<String> {
+fn row(info: &BackupInfo, known: &Known) -> Vec<String> {
     let meta = &info.meta;
     let tags: Vec<String> = meta.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let kind = if info.parent.is_some() { "incremental" } else { "full" };
@@ -21,22 +22,30 @@ fn row(info: &BackupInfo) -> Vec<String> {
         kind.to_owned(),
         size(meta.byte_len),
         size(info.bytes_stored),
+        proofs::as_text(known, info.id),
         tags.join(" "),
     ]
 }
 
 pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<Ending, Error> {
-    let catalogue = context.open().await?.catalogue().await?;
+    let repo = context.open().await?;
+    let catalogue = repo.catalogue().await?;
+    let known = proofs::known(context, &repo);
     let selector = Selector { id: None, source: args.source, tags: args.tags, at: args.at };
     let backups: Vec<&BackupInfo> = catalogue.select(&selector).collect();
-    context.result(&Value::Array(backups.iter().map(|info| backup_json(info)).collect()))?;
+    let as_json = |info: &&BackupInfo| {
+        let mut backup = backup_json(info);
+        backup["proved"] = proofs::as_json(&known, info.id);
+        backup
+    };
+    context.result(&Value::Array(backups.iter().map(as_json).collect()))?;
     if backups.is_empty() {
         context.say("no backups")?;
     } else {
-        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "TAGS"]
+        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "PROVED", "TAGS"]
             .map(str::to_owned);
         let mut rows = vec![head.to_vec()];
-        rows.extend(backups.into_iter().map(row));
+        rows.extend(backups.into_iter().map(|info| row(info, &known)));
         context.say(table(&rows).trim_end())?;
     }
     if catalogue.unreadable.is_empty() {

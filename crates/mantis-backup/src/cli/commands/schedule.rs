@@ -42,7 +42,10 @@ pub(crate) async fn run(context: &Context, what: ScheduleCommand) -> Result<Endi
             Ok(Ending::Done)
         }
         ScheduleCommand::List => list(context, &configured(context)?).await,
-        ScheduleCommand::Run { name } => run_now(context, configured(context)?, &name).await,
+        ScheduleCommand::Run { name, detach: false } => {
+            run_now(context, configured(context)?, &name).await
+        }
+        ScheduleCommand::Run { name, detach: true } => have_run(context, name).await,
         ScheduleCommand::History { name, limit, failed } => {
             let dir = StateDir::of(Some(&configured(context)?))?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -198,6 +201,23 @@ fn history(
     Ok(Ending::Done)
 }
 
+/// Has the daemon run a schedule.
+async fn have_run(context: &Context, name: String) -> Result<Ending, Error> {
+    let dir = StateDir::of(Some(&configured(context)?))?;
+    let asked = ask(&dir, &Request::Run { name }).await?;
+    let answer = asked.ok_or_else(|| {
+        Error::usage("no daemon runs", "start one with `mantis serve`, or leave --detach out")
+    })?;
+    context.result(&answer)?;
+    context.say(format!("begun by the daemon: {}", jobs_of(&answer)))?;
+    Ok(Ending::Done)
+}
+
+fn jobs_of(answer: &Value) -> String {
+    let jobs = answer["jobs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    jobs.collect::<Vec<&str>>().join(", ")
+}
+
 /// Pauses or resumes a schedule: by the daemon where one runs, else in its state.
 async fn pause(context: &Context, request: Request) -> Result<Ending, Error> {
     let config = configured(context)?;
@@ -207,10 +227,8 @@ async fn pause(context: &Context, request: Request) -> Result<Ending, Error> {
         None => pause_in_state(&dir, &config, &request)?,
     };
     context.result(&answered)?;
-    let jobs: Vec<&str> =
-        answered["jobs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let done = if matches!(request, Request::Pause { .. }) { "paused" } else { "resumed" };
-    context.say(format!("{done}: {}", jobs.join(", ")))?;
+    context.say(format!("{done}: {}", jobs_of(&answered)))?;
     Ok(Ending::Done)
 }
 

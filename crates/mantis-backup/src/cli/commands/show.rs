@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, count, size, time};
+use crate::cli::proofs;
 use crate::{Error, format_time};
 
 pub(crate) async fn run(context: &Context, id: String) -> Result<Ending, Error> {
@@ -22,6 +23,8 @@ pub(crate) async fn run(context: &Context, id: String) -> Result<Ending, Error> 
     value["timeline"] = json!(info.meta.timeline);
     value["layers"] = json!(manifest.layers.len());
     value["segments"] = json!(segments);
+    let known = proofs::known(context, &repo);
+    value["proved"] = proofs::as_json(&known, info.id);
     context.result(&value)?;
     let meta = &info.meta;
     let tags: Vec<String> = meta.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -53,6 +56,7 @@ pub(crate) async fn run(context: &Context, id: String) -> Result<Ending, Error> 
             format!("{} in {} segments, {}", size(info.bytes_stored), segments, info.compression),
         ),
         ("fingerprint", info.fingerprint.to_string()),
+        ("proved", proofs::as_text(&known, info.id)),
         ("tags", tags.join(" ")),
     ];
     for (name, text) in lines {

@@ -10,6 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::size;
 use crate::cli::progress::Bar;
+use crate::cli::proofs;
+use crate::daemon::{ProofKind, proofs_of};
 use crate::jobs::{DrillJob, drill};
 use crate::{Error, clock};
 
@@ -82,11 +84,31 @@ fn damage_json(damage: &Damage) -> Value {
     })
 }
 
+/// Notes what was proved, for `mantis list`.
+async fn note(
+    context: &Context,
+    repo: &Repository,
+    report: &VerifyReport,
+    (reach, restored): (Reach, bool),
+) -> Result<(), Error> {
+    let there: Vec<BackupId> =
+        repo.catalogue().await?.backups.iter().map(|backup| backup.id).collect();
+    let mut found = proofs_of(report, reach);
+    if restored {
+        // A restore proves every byte, whatever was read before.
+        found = proofs_of(report, Reach::Everything);
+        found.iter_mut().for_each(|(_, proof)| proof.by = ProofKind::Drill);
+    }
+    proofs::note(context, repo, found, &there);
+    Ok(())
+}
+
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, Error> {
     let repo = context.open().await?;
+    let reach = reach(&args)?;
     let options = VerifyOptions {
         jobs: args.jobs,
-        reach: reach(&args)?,
+        reach,
         cancel: context.cancel.clone(),
         ..VerifyOptions::default()
     };
@@ -98,6 +120,7 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, E
     } else {
         0
     };
+    note(context, &repo, &report, (reach, args.restore_check)).await?;
     context.result(&json!({
         "checked": report.checked.len(),
         "backups": report.checked.iter().map(ToString::to_string).collect::<Vec<String>>(),

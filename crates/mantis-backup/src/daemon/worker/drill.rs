@@ -55,7 +55,7 @@ pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
         Err(error) if is_damage(error) => false,
         Err(_) => return restored.map(|_| Report::done("")),
     };
-    let proof = Proof { by: ProofKind::Drill, at: format_time(clock::now()), ok };
+    let proof = Proof::now(ProofKind::Drill, ok);
     jobs.note_proofs(repo.id(), vec![(id, proof)], there).await;
     let report = Report {
         repository: Some(place.name.clone()),

@@ -1,14 +1,14 @@
 //! Verifies by schedule.
 
-use mantis_repo::{BackupId, Reach, VerifyOptions, VerifyReport};
+use mantis_repo::{BackupId, Reach, VerifyOptions};
 use mantis_schedule::Outcome;
 
 use super::place::Place;
 use super::{Jobs, no_such};
 use crate::daemon::telemetry::name;
-use crate::daemon::{Order, Proof, ProofKind, Report};
+use crate::daemon::{Order, Report, proofs_of};
 use crate::human::size;
-use crate::{Error, clock, format_time};
+use crate::{Error, clock};
 
 /// The repository of an order that is not of a source.
 pub(super) fn place_of(order: &Order) -> Result<Place, Error> {
@@ -30,29 +30,22 @@ fn reach(order: &Order) -> Result<Reach, Error> {
     })
 }
 
-fn proofs(report: &VerifyReport) -> Vec<(BackupId, Proof)> {
-    let at = format_time(clock::now());
-    let whole = |id: &BackupId| !report.damaged.iter().any(|damage| damage.backups.contains(id));
-    let proof =
-        |id: &BackupId| (*id, Proof { by: ProofKind::Verify, at: at.clone(), ok: whole(id) });
-    report.checked.iter().map(proof).collect()
-}
-
 /// Reads a repository back and proves it.
 pub(super) async fn verify(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
     let place = place_of(order)?;
     let repo = place.open().await?;
     let schedule = order.config.schedules.get(&order.entry.schedule);
+    let reach = reach(order)?;
     let options = VerifyOptions {
         jobs: schedule.map_or(0, |schedule| usize::try_from(schedule.jobs).unwrap_or(0)),
-        reach: reach(order)?,
+        reach,
         cancel: order.cancel.clone(),
         ..VerifyOptions::default()
     };
     let found = repo.verify(&[], &options).await?;
     let there: Vec<BackupId> =
         repo.catalogue().await?.backups.iter().map(|backup| backup.id).collect();
-    jobs.note_proofs(repo.id(), proofs(&found), there).await;
+    jobs.note_proofs(repo.id(), proofs_of(&found, reach), there).await;
     let of = || place.name.clone();
     metrics::gauge!(name::DAMAGED, "repository" => of()).set(found.damaged.len() as f64);
     let summary = format!(
