@@ -11,6 +11,7 @@ mod kills;
 mod leftovers;
 mod library;
 mod live;
+mod operations;
 mod planning;
 mod reader;
 mod restores;

@@ -7,6 +7,7 @@
 //! - [`BackupSystem`]: engines and a repository, and backups of the one into the other;
 //! - [`jobs`]: one backup, one restore, each read from top to bottom;
 //! - [`Source`]: a database by its path;
+//! - feature `daemon`: the configuration file ([`config`]), schedules that run ([`daemon`]), and people who are told ([`notify`]);
 //! - feature `cli`: the `mantis` command.
 //!
 //! The layers are crates of their own, here by their short names: [`page`], [`cow`], [`snapshot`],

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use mantis_page::{PageNo, PageRange, PageSize};
 
-use crate::{CowError, CowLimits, DirtyPages, Epoch, EpochTable, Image, Shelf, ShelfStats};
+use crate::{CowError, CowLimits, DirtyPages, Epoch, EpochTable, Image, Shelf, ShelfStats, Taken};
 
 /// The file as it is now.
 pub trait LiveFile {
@@ -131,7 +131,7 @@ impl CowFile {
         let len =
             len().map_err(|source| CowError::Io { doing: "ask for the file's length", source })?;
         let epoch = self.table.open(self.block.pages_for(len))?;
-        Ok(FrozenFile { cow: Arc::clone(self), epoch, len })
+        Ok(FrozenFile { cow: Arc::clone(self), epoch, len, before: self.shelf.taken() })
     }
 
     /// The blocks changed since the last seal.
@@ -153,9 +153,16 @@ pub struct FrozenFile {
     cow: Arc<CowFile>,
     epoch: Epoch,
     len: u64,
+    before: Taken,
 }
 
 impl FrozenFile {
+    /// Before-images taken since the freeze, for this snapshot or for others that were open beside it.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.cow.shelf.taken().since(self.before)
+    }
+
     /// The length at the freeze, in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "the length of a file, not of a collection")]

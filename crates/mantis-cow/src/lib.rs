@@ -36,5 +36,5 @@ pub use dirty::{DirtyPages, Sealed};
 pub use epoch::Epoch;
 pub use error::CowError;
 #[cfg(not(loom))]
-pub use shelf::{CowLimits, Image, Shelf, ShelfStats};
+pub use shelf::{CowLimits, Image, Shelf, ShelfStats, Taken};
 pub use table::{EpochTable, MAX_PAGES, PageView, Saved};

@@ -44,6 +44,28 @@ pub struct ShelfStats {
     pub memory_bytes: u64,
     /// Bytes of images in the spill file.
     pub spilled_bytes: u64,
+    /// What was put on it since it was made.
+    pub taken: Taken,
+}
+
+/// Images that were taken, counted from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// All of them.
+    pub saved: u64,
+    /// Those that went to the spill file.
+    pub spilled: u64,
+}
+
+impl Taken {
+    /// What was taken since then.
+    #[must_use]
+    pub const fn since(self, then: Self) -> Self {
+        Self {
+            saved: self.saved.saturating_sub(then.saved),
+            spilled: self.spilled.saturating_sub(then.spilled),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +80,8 @@ struct Inner {
     block: PageSize,
     limits: CowLimits,
     images: AtomicU64,
+    saved: AtomicU64,
+    spilled: AtomicU64,
     memory: AtomicU64,
     pool: Mutex<Vec<Box<[u8]>>>,
     spill: Mutex<Spill>,
@@ -135,6 +159,8 @@ impl Shelf {
                 block,
                 limits,
                 images: AtomicU64::new(0),
+                saved: AtomicU64::new(0),
+                spilled: AtomicU64::new(0),
                 memory: AtomicU64::new(0),
                 pool: Mutex::default(),
                 spill: Mutex::default(),
@@ -159,9 +185,11 @@ impl Shelf {
             let spilled = inner.spill(&buffer);
             inner.recycle(buffer);
             let (slot, file) = spilled?;
+            inner.spilled.fetch_add(1, Ordering::Relaxed);
             Place::Spilled { slot, file }
         };
         inner.images.fetch_add(1, Ordering::Relaxed);
+        inner.saved.fetch_add(1, Ordering::Relaxed);
         Ok(Image { inner: Arc::clone(inner), place })
     }
 
@@ -174,6 +202,16 @@ impl Shelf {
             images: self.inner.images.load(Ordering::Relaxed),
             memory_bytes: self.inner.memory.load(Ordering::Relaxed),
             spilled_bytes: slots * u64::from(self.inner.block.get()),
+            taken: self.taken(),
+        }
+    }
+
+    /// What was put on it since it was made.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        Taken {
+            saved: self.inner.saved.load(Ordering::Relaxed),
+            spilled: self.inner.spilled.load(Ordering::Relaxed),
         }
     }
 }
@@ -263,7 +301,12 @@ mod tests {
         let images: Vec<Image> = (0..9).map(|byte| put(&shelf, byte).unwrap()).collect();
         assert_eq!(
             shelf.stats(),
-            ShelfStats { images: 9, memory_bytes: 1024, spilled_bytes: 7 * 512 }
+            ShelfStats {
+                images: 9,
+                memory_bytes: 1024,
+                spilled_bytes: 7 * 512,
+                taken: Taken { saved: 9, spilled: 7 },
+            }
         );
         for (byte, image) in images.iter().enumerate() {
             let mut out = [99; 12];
@@ -285,7 +328,7 @@ mod tests {
         third.copy_to(0, &mut out).unwrap();
         assert_eq!(out[0], 3);
         drop((second, third));
-        assert_eq!(shelf.stats(), ShelfStats::default());
+        assert_eq!(shelf.stats(), ShelfStats { taken: shelf.taken(), ..ShelfStats::default() });
         assert!(locked(&shelf.inner.spill).file.is_none());
         assert!(locked(&shelf.inner.pool).is_empty());
     }
@@ -294,6 +337,6 @@ mod tests {
     fn a_failed_fill_keeps_nothing() {
         let shelf = shelf(1024, 0);
         assert!(shelf.put(|_| Err(io::Error::other("gone"))).is_err());
-        assert_eq!(shelf.stats(), ShelfStats::default());
+        assert_eq!(shelf.stats(), ShelfStats { taken: shelf.taken(), ..ShelfStats::default() });
     }
 }

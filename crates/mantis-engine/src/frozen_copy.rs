@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use mantis_cow::LiveFile;
 use mantis_page::PageNo;
 use mantis_snapshot::{
-    ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
+    ConsistencyPoint, FreezeWay, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
+    Taken,
 };
 
 use crate::source_file::{self, Identity};
@@ -73,6 +74,13 @@ impl FrozenPages for FrozenCopy {
         let offset = end.and_then(|_| size.offset_of(first));
         let offset = offset.ok_or_else(|| read("past the end of the snapshot".into()))?;
         LiveFile::read_at(&self.file, offset, buf).map_err(|error| read(error.into()))
+    }
+
+    fn taken(&self) -> Taken {
+        // All of them stand in the spool, which is a temporary file.
+        let spooled = self.point.way == FreezeWay::Spooled;
+        let pages = if spooled { self.geometry.page_count } else { 0 };
+        Taken { saved: pages, spilled: pages }
     }
 
     fn health(&self) -> Result<(), SnapshotError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mantis_cow::Taken;
 use mantis_page::{PageNo, PageSet};
 
 use crate::{CancelFlag, ConsistencyPoint, Geometry, SnapshotError, SnapshotToken, SourceInfo};
@@ -105,6 +106,11 @@ pub trait FrozenPages: Send + Sync {
     /// What changed since the request's baseline.
     fn changed(&self) -> Changed<'_> {
         Changed::Unknown
+    }
+
+    /// Pages that were copied to hold the moment, so far. Without an answer of its own: none.
+    fn taken(&self) -> Taken {
+        Taken::default()
     }
 
     /// Whether everything read so far is of the moment.

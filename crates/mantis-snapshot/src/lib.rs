@@ -32,3 +32,5 @@ pub use point::{ConsistencyPoint, FreezeWay, Geometry, SnapshotToken, SourceInfo
 pub use snapshot::Snapshot;
 pub use state::{SnapshotState, SnapshotStatus};
 pub use target::PageTarget;
+
+pub use mantis_cow::Taken;

@@ -10,7 +10,7 @@ use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use crate::coordinator::Slot;
 use crate::{
     Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotConfig, SnapshotError,
-    SnapshotState, SnapshotToken,
+    SnapshotState, SnapshotToken, Taken,
 };
 
 type Frozen = Arc<RwLock<Option<Box<dyn FrozenPages>>>>;
@@ -160,6 +160,14 @@ impl Snapshot {
             first: range.first(),
             source: error.into(),
         })
+    }
+
+    /// Pages that were copied to hold the moment, so far: before-images, and all pages where they were spooled.
+    ///
+    /// # Errors
+    /// Where the snapshot was released.
+    pub fn taken(&self) -> Result<Taken, SnapshotError> {
+        self.with(|frozen| Ok(frozen.taken()))
     }
 
     /// Whether everything read so far is of the moment.

@@ -19,6 +19,7 @@ mod proofs;
 mod records;
 mod roster;
 mod serve;
+mod shutdown;
 mod state_dir;
 mod status;
 mod supervisor;

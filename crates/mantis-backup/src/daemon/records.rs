@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use mantis_schedule::{Outcome, Run};
 
 use super::telemetry::name;
-use super::{Entry, Record, Report, RunOutcome};
+use super::{Entry, Record, Report, Roster, RunOutcome};
 
 impl Report {
     /// What became of the run, as the history has it.
@@ -84,6 +84,19 @@ pub(super) fn labels(entry: &Entry) -> Labels {
 pub(super) fn outcome_labels(entry: &Entry, outcome: RunOutcome) -> [(&'static str, String); 4] {
     let [schedule, source, action] = labels(entry);
     [schedule, source, action, ("outcome", outcome.name().to_owned())]
+}
+
+/// Shows the counters of jobs before they count: what is not there cannot be seen to grow.
+pub(super) fn begin_to_count(roster: &Roster) {
+    use RunOutcome::{Cancelled, Done, Failed, Interrupted, Part};
+    for entry in roster.iter() {
+        for outcome in [Done, Part, Failed, Cancelled, Interrupted] {
+            metrics::counter!(name::RUNS, &outcome_labels(entry, outcome)).increment(0);
+        }
+        for counter in [name::RETRIES, name::MISSED, name::SKIPPED] {
+            metrics::counter!(counter, &labels(entry)).increment(0);
+        }
+    }
 }
 
 /// Shows how a job's last run ended.

@@ -55,7 +55,6 @@ pub async fn serve(
     systemd::ready();
     tracing::info!(schedules = config.schedules.len(), state = %dir.path().display(), "running");
     supervisor.run(stop).await;
-    systemd::stopping();
     reloading.abort();
     looking.abort();
     notifications.flush(LAST_WORDS).await;

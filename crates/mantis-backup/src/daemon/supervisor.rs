@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::handle::{Answer, Command};
-use super::records::{labels, of_run, outcome_labels, record, show_end};
+use super::records::{begin_to_count, labels, of_run, outcome_labels, record, show_end};
 use super::roster::arrange;
 use super::telemetry::name;
 use super::{
@@ -26,21 +26,18 @@ use crate::Error;
 use crate::config::Config;
 use crate::notify::Notifications;
 
-/// How long cancelled runs may take to clean up after themselves.
-const CLEANING: Duration = Duration::from_secs(60);
-
 /// A run under way.
 #[derive(Debug)]
-struct UnderWay {
-    entry: Entry,
+pub(super) struct UnderWay {
+    pub(super) entry: Entry,
     run: Run,
     began: Instant,
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
 }
 
 /// The daemon's loop.
 pub struct Supervisor {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     agenda: Agenda,
     kept: AgendaState,
     roster: Roster,
@@ -48,9 +45,9 @@ pub struct Supervisor {
     worker: Arc<dyn Worker>,
     timer: Arc<dyn Timer>,
     notifications: Arc<Notifications>,
-    status: Arc<Status>,
-    tasks: JoinSet<Report>,
-    under_way: HashMap<Id, UnderWay>,
+    pub(super) status: Arc<Status>,
+    pub(super) tasks: JoinSet<Report>,
+    pub(super) under_way: HashMap<Id, UnderWay>,
     /// Jobs whose last run failed.
     failing: BTreeSet<String>,
     commands: mpsc::Receiver<(Command, oneshot::Sender<Answer>)>,
@@ -93,6 +90,8 @@ impl Supervisor {
             source: error.into(),
             help: None,
         })?;
+        begin_to_count(&roster);
+        metrics::gauge!(name::STATE_OK).set(1.0);
         let (sender, commands) = mpsc::channel(16);
         let status = Arc::new(Status::default());
         let supervisor = Self {
@@ -146,7 +145,7 @@ impl Supervisor {
     }
 
     /// Keeps what is due and what runs, if it changed.
-    async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) {
         if *self.agenda.state() == self.kept {
             return;
         }
@@ -253,7 +252,7 @@ impl Supervisor {
         }
     }
 
-    async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
+    pub(super) async fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
         let (id, report) = match ended {
             Ok(ended) => ended,
             Err(error) => {
@@ -328,6 +327,7 @@ impl Supervisor {
             Command::Reload(config) => {
                 self.roster =
                     arrange(&mut self.agenda, &config, now).map_err(|error| error.to_string())?;
+                begin_to_count(&self.roster);
                 self.notifications.replace(&config.notifications);
                 self.config = config;
                 return Ok(json!({ "jobs": self.roster.iter().count() }));
@@ -381,41 +381,5 @@ impl Supervisor {
             metrics::gauge!(name::NEXT_RUN, &labels(entry)).set(next);
             metrics::gauge!(name::PAUSED, &labels(entry)).set(if state.paused { 1.0 } else { 0.0 });
         }
-    }
-
-    async fn stop(mut self) {
-        self.status.stop();
-        let patience = self.config.stop_timeout.0.0;
-        if !self.tasks.is_empty() {
-            tracing::info!(
-                runs = self.tasks.len(),
-                seconds = patience.as_secs(),
-                "stopping: runs under way may end"
-            );
-        }
-        let deadline = tokio::time::Instant::now() + patience;
-        while let Ok(Some(ended)) =
-            tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await
-        {
-            self.ended(ended).await;
-        }
-        for under_way in self.under_way.values() {
-            tracing::warn!(job = %under_way.entry.id, "cancelled; it is begun again at the next start");
-            under_way.cancel.cancel();
-        }
-        let deadline = tokio::time::Instant::now() + CLEANING;
-        while let Ok(Some(ended)) =
-            tokio::time::timeout_at(deadline, self.tasks.join_next_with_id()).await
-        {
-            // What was cancelled stays in the state as under way; what ended all the same is done.
-            match ended {
-                Ok((id, report)) if report.outcome == Outcome::Cancelled => {
-                    self.under_way.remove(&id);
-                }
-                ended => self.ended(ended).await,
-            }
-        }
-        self.tasks.detach_all();
-        self.keep().await;
     }
 }

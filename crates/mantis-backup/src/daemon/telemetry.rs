@@ -21,6 +21,8 @@ pub enum Kind {
 
 /// Names of metrics.
 pub mod name {
+    pub(crate) use crate::jobs::{COW_SAVED, COW_SPILLED, STALL};
+
     /// Tries of runs that ended, by schedule, source, action and outcome.
     pub const RUNS: &str = "mantis_runs_total";
     /// How long tries took.
@@ -59,12 +61,6 @@ pub mod name {
     pub const DEDUP: &str = "mantis_backup_dedup_ratio";
     /// The source's length at the last backup.
     pub const SOURCE_BYTES: &str = "mantis_source_bytes";
-    /// How long writers were held at the freeze.
-    pub const STALL: &str = "mantis_writer_stall_seconds";
-    /// Before-images that were kept in memory or spilled.
-    pub const COW_SAVED: &str = "mantis_cow_pages_saved_total";
-    /// Before-images and spooled pages that went to a temporary file.
-    pub const COW_SPILLED: &str = "mantis_cow_pages_spilled_total";
     /// When the newest good backup was made.
     pub const NEWEST: &str = "mantis_newest_backup_timestamp_seconds";
     /// How old it is.
@@ -147,7 +143,12 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
     ),
     (name::SOURCE_BYTES, Kind::Gauge, Some(Unit::Bytes), "A source's length at its last backup"),
     (name::STALL, Kind::Histogram, Some(Unit::Seconds), "How long writers were held at the freeze"),
-    (name::COW_SAVED, Kind::Counter, None, "Pages whose before-images were saved for a backup"),
+    (
+        name::COW_SAVED,
+        Kind::Counter,
+        None,
+        "Pages whose before-images were saved for a backup, or that were spooled",
+    ),
     (name::COW_SPILLED, Kind::Counter, None, "Pages that went to a temporary file for a backup"),
     (
         name::NEWEST,

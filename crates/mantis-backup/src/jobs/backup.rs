@@ -14,6 +14,7 @@ use mantis_snapshot::{
 };
 
 use super::clean_up::clean_up;
+use super::figures;
 use crate::capture::capture;
 use crate::{Error, clock};
 
@@ -153,6 +154,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     }
     let snapshot = Arc::new(snapshot);
     let written = write(&snapshot, changed, &mut writer, &job).await;
+    figures::report(&job.name, &snapshot);
     // The pages are right only if the snapshot says so at its end: before anything is committed. It ends
     // with the last page read, not with the last one stored: the source is held no longer than need be.
     let finished = match written {

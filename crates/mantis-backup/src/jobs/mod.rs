@@ -5,6 +5,7 @@ mod clean_up;
 mod copy;
 mod drill;
 mod expire;
+mod figures;
 mod prune;
 mod restore;
 mod salvage;
@@ -14,6 +15,8 @@ pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};
 pub use drill::{DrillJob, drill};
 pub use expire::{expire, retention_plan};
+#[cfg(feature = "daemon")]
+pub(crate) use figures::{COW_SAVED, COW_SPILLED, STALL};
 pub use prune::{PruneJob, Pruned, prune};
 pub use restore::{RestoreJob, Restored, restore};
 pub use salvage::salvage;

@@ -7,7 +7,7 @@ use mantis_cow::Sealed;
 use mantis_page::{Lsn, PageNo, PageSize};
 use mantis_snapshot::{
     Changed, ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, Outcome,
-    SnapshotError, SnapshotToken, SourceInfo,
+    SnapshotError, SnapshotToken, SourceInfo, Taken,
 };
 use redb::Database;
 
@@ -145,6 +145,10 @@ impl FrozenPages for FrozenRedb {
             *flags &= !RECOVERY_REQUIRED;
         }
         Ok(())
+    }
+
+    fn taken(&self) -> Taken {
+        self.file.taken()
     }
 
     fn changed(&self) -> Changed<'_> {

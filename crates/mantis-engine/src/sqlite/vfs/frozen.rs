@@ -9,7 +9,7 @@ use mantis_cow::{FrozenFile, Image, LiveFile, Sealed};
 use mantis_page::PageNo;
 use mantis_snapshot::{
     BoxError, Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError,
-    SnapshotToken,
+    SnapshotToken, Taken,
 };
 use rusqlite::Connection;
 
@@ -97,6 +97,10 @@ impl FrozenPages for FrozenVfs {
             first,
             source,
         })
+    }
+
+    fn taken(&self) -> Taken {
+        self.file.taken()
     }
 
     fn changed(&self) -> Changed<'_> {
