@@ -5,6 +5,7 @@
 mod contract;
 mod copies;
 mod daemon;
+mod daemons_year;
 mod damage;
 mod encrypted;
 mod kills;

@@ -22,7 +22,7 @@ const HELP: &str = "cargo xtask COMMAND
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
   tidy      file sizes, module docs, left-over words
-  bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [stores] [incremental] [scale] [memory]
+  bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [stores] [incremental] [scale] [memory] [cache]
   deny      licences, bans and sources of dependencies
 ";
 

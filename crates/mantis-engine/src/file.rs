@@ -69,8 +69,7 @@ pub(crate) fn freeze_closed(
         writers_held: Duration::ZERO,
     };
     let geometry = Geometry::of_file(page_size, unchanged.len);
-    let object = path.display().to_string();
-    Ok(Box::new(FrozenCopy { object, file, geometry, point, unchanged: Some(unchanged) }))
+    Ok(Box::new(FrozenCopy::of_source(file, (geometry, point), unchanged)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mantis_cow::LiveFile;
 use mantis_page::PageNo;
@@ -10,6 +11,7 @@ use mantis_snapshot::{
     Taken,
 };
 
+use crate::page_cache::PageCache;
 use crate::source_file::{self, Identity};
 
 /// What must still be true of the source for the copy to be its moment.
@@ -46,11 +48,27 @@ impl Unchanged {
 /// A moment that is a file.
 pub(crate) struct FrozenCopy {
     pub(crate) object: String,
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
     pub(crate) geometry: Geometry,
     pub(crate) point: ConsistencyPoint,
     /// Set where the file is the source itself.
     pub(crate) unchanged: Option<Unchanged>,
+    /// Leaves the page cache as it was, where the file is the source itself. A spool goes, and what is cached of it.
+    pub(crate) cache: Option<PageCache>,
+}
+
+impl FrozenCopy {
+    /// A file that nobody writes, which is a source itself.
+    pub(crate) fn of_source(
+        file: File,
+        (geometry, point): (Geometry, ConsistencyPoint),
+        unchanged: Unchanged,
+    ) -> Self {
+        let file = Arc::new(file);
+        let cache = Some(PageCache::of(Arc::clone(&file)));
+        let object = unchanged.path.display().to_string();
+        Self { object, file, geometry, point, unchanged: Some(unchanged), cache }
+    }
 }
 
 impl FrozenPages for FrozenCopy {
@@ -73,7 +91,13 @@ impl FrozenPages for FrozenCopy {
         let end = first.index().checked_add(pages).filter(|end| *end <= self.geometry.page_count);
         let offset = end.and_then(|_| size.offset_of(first));
         let offset = offset.ok_or_else(|| read("past the end of the snapshot".into()))?;
-        LiveFile::read_at(&self.file, offset, buf).map_err(|error| read(error.into()))
+        let len = buf.len();
+        let mut fill = || LiveFile::read_at(&*self.file, offset, buf);
+        let done = match &self.cache {
+            Some(cache) => cache.around(offset, len, fill),
+            None => fill(),
+        };
+        done.map_err(|error| read(error.into()))
     }
 
     fn taken(&self) -> Taken {

@@ -12,6 +12,8 @@ mod detect;
 pub mod file;
 #[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
 mod frozen_copy;
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
+mod page_cache;
 #[cfg(feature = "redb")]
 pub mod redb;
 mod restore_file;

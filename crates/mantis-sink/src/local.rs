@@ -20,13 +20,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 const TEMPORARY: &str = ".tmp";
 /// How often a folder may vanish between being made and being used.
 const FOLDER_RACES: u32 = 100;
+/// Objects from this length on are not left in the page cache: segments, but not what is read again and again.
+const LARGE: u64 = 1 << 20;
 /// Pieces given to one vectored write.
 const PIECES_AT_ONCE: usize = 512;
 
@@ -122,6 +124,10 @@ impl LocalSink {
         write_pieces(&mut file, payload.pieces())?;
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
+        if payload.len() >= LARGE {
+            // What is read again, if ever, on another day, is not to push out what databases read now. Only advice.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        }
         drop(file);
         // Someone may delete a folder's last object, and the folder, since it was made: then it is made again.
         for turn in 0.. {

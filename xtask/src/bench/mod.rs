@@ -3,6 +3,7 @@
 
 mod incremental;
 mod memory;
+mod page_cache;
 mod peers;
 mod scale;
 mod shell;
@@ -72,6 +73,9 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| *wanted == part);
     if wanted("peers") {
         peers::run(&bench, mib, rounds)?;
+    }
+    if wanted("cache") {
+        page_cache::run(&bench, mib)?;
     }
     if wanted("writer") {
         writer::run(&bench, mib.div_ceil(2), rounds.min(3))?;

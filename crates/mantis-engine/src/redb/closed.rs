@@ -80,8 +80,7 @@ impl Engine for ClosedRedb {
             writers_held: std::time::Duration::ZERO,
         };
         let geometry = Geometry::of_file(PageSize::DEFAULT, unchanged.len);
-        let object = self.path.display().to_string();
-        let copy = FrozenCopy { object, file, geometry, point, unchanged: Some(unchanged) };
+        let copy = FrozenCopy::of_source(file, (geometry, point), unchanged);
         Ok(Box::new(Locked { copy, _lock: lock }))
     }
 }

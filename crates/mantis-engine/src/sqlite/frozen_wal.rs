@@ -23,6 +23,8 @@ use mantis_snapshot::{
 };
 use rusqlite::Connection;
 
+use crate::page_cache::PageCache;
+
 use super::connection::sqlite_error;
 use super::header::lock_page;
 use super::live_file::{Handle, has_moved};
@@ -42,6 +44,8 @@ pub(crate) struct FrozenWal {
     pub(crate) changed: Option<PageSet>,
     /// What tells the next snapshot which pages changed since this one.
     pub(crate) mark: Option<WalMark>,
+    /// Leaves the page cache as it was.
+    pub(crate) cache: Option<PageCache>,
     /// Undo what opening the database left beside it, once the connection is closed.
     pub(crate) tidy: Option<super::outside::Tidy>,
 }
@@ -115,7 +119,11 @@ impl FrozenWal {
     ) -> Result<(), rusqlite::Error> {
         let size = self.geometry.page_size;
         let offset = size.offset_of(first).unwrap_or(u64::MAX);
-        Handle::main(connection)?.read_at(offset, buf)?;
+        let main = Handle::main(connection)?;
+        match &self.cache {
+            Some(cache) => cache.around(offset, buf.len(), || main.read_at(offset, buf))?,
+            None => main.read_at(offset, buf)?,
+        }
         let count = (buf.len() / size.bytes()) as u64;
         let frames = self.map.range(first, count);
         if !frames.is_empty() {

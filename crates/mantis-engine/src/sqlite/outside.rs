@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mantis_page::Lsn;
@@ -22,6 +22,7 @@ use super::wal_mark::WalMark;
 use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap};
 use super::{hot_journal, live_file};
 use crate::frozen_copy::FrozenCopy;
+use crate::page_cache::{PageCache, descriptor_kept_open};
 use crate::restore_file::sidecars;
 use crate::source_file::{check, identity};
 
@@ -200,6 +201,7 @@ impl SqliteEngine {
             point,
             changed,
             mark: WalMark::of(&moment, identity, page_size),
+            cache: descriptor_kept_open(&self.path).map(PageCache::of),
             tidy,
         }))
     }
@@ -235,6 +237,7 @@ impl SqliteEngine {
                 point,
                 changed: None,
                 mark: None,
+                cache: descriptor_kept_open(&self.path).map(PageCache::of),
                 tidy: None,
             };
             return Ok(Box::new(frozen));
@@ -263,7 +266,8 @@ impl SqliteEngine {
         point: ConsistencyPoint,
     ) -> Box<dyn FrozenPages> {
         let object = self.path.display().to_string();
-        Box::new(FrozenCopy { object, file, geometry, point, unchanged: None })
+        let file = Arc::new(file);
+        Box::new(FrozenCopy { object, file, geometry, point, unchanged: None, cache: None })
     }
 
     fn freeze_hot(
