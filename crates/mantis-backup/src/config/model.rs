@@ -56,7 +56,7 @@ pub struct Config {
     /// How much it gives way for disks, where the system's scheduler heeds that
     #[serde(default)]
     pub io_priority: IoPriority,
-    /// Where spooled pages and drills go; the system's temporary folder without it
+    /// Where spooled pages and drills go, in a folder of their own; `tmp` in `state_dir` without it
     pub temp_folder: Option<PathBuf>,
     /// What is logged, and how
     #[serde(default)]
