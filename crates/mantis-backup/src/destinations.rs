@@ -37,7 +37,7 @@ pub(crate) struct Made<T> {
     /// What was made.
     pub(crate) made: T,
     /// Where.
-    pub(crate) repo: Repository,
+    pub(crate) at: usize,
     /// The copies, one for each place after that one.
     pub(crate) copies: Vec<CopyDone>,
     /// Why it was not made in the places before that one.
@@ -107,7 +107,7 @@ impl<P: Places> Destinations<P> {
                         None => Ok(Vec::new()),
                     };
                     return match copied {
-                        Ok(copies) => Ok(Made { made, repo, copies, passed_over }),
+                        Ok(copies) => Ok(Made { made, at, copies, passed_over }),
                         Err(error) => Err(NoPlace { error, passed_over }),
                     };
                 }

@@ -34,6 +34,7 @@ fn remember_in(file: &Path, repo: &Repository) -> Result<(), Error> {
 }
 
 /// Notes the keys of a repository that this machine made.
+#[cfg(feature = "cli")]
 pub(crate) fn remember(repo: &Repository) -> Result<(), Error> {
     match file_of(repo) {
         Some(file) => remember_in(&file, repo),

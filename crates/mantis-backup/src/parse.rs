@@ -5,6 +5,7 @@ use std::time::Duration;
 pub(crate) use mantis_sink::{parse_duration as duration, parse_rate as size_rate};
 
 /// `k=v`.
+#[cfg(feature = "cli")]
 pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -44,6 +45,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "cli")]
     fn reads_tags() {
         assert_eq!(tag("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert!(tag("=x").is_err() && tag("x").is_err());

@@ -57,6 +57,7 @@ pub(crate) struct FrozenCopy {
     pub(crate) cache: Option<PageCache>,
 }
 
+#[cfg(any(feature = "redb", feature = "file"))]
 impl FrozenCopy {
     /// A file that nobody writes, which is a source itself.
     pub(crate) fn of_source(

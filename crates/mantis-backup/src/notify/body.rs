@@ -1,16 +1,16 @@
 //! What webhooks are sent.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Notice;
-use crate::config::{Occasion, Template, TextOrSecret, WebhookConfig, WebhookStyle};
+use super::template::fill;
+use crate::config::{Occasion, Template, WebhookConfig, WebhookStyle};
 
 /// The longest text that Discord takes, in characters.
 const DISCORD_MOST: usize = 2000;
 
 /// A request to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "webhook"), expect(dead_code, reason = "sent by webhooks only"))]
 pub(super) struct Request {
     /// The address.
     pub(super) url: String,
@@ -18,31 +18,6 @@ pub(super) struct Request {
     pub(super) headers: Vec<(&'static str, String)>,
     /// The body.
     pub(super) body: String,
-}
-
-/// A value as the inside of a JSON string.
-fn escaped(value: &str) -> String {
-    let quoted = Value::from(value).to_string();
-    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
-}
-
-fn fill(template: &Template, notice: &Notice) -> String {
-    template.fill(|hole| escaped(&notice.value(hole)))
-}
-
-/// Whether a webhook's address and template make sense.
-pub(crate) fn check_webhook(config: &WebhookConfig) -> Result<(), String> {
-    if let TextOrSecret::Text(url) = &config.url
-        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
-    {
-        return Err("a webhook's address begins with https:// or http://".into());
-    }
-    let Some(text) = &config.template else { return Ok(()) };
-    let template =
-        Template::parse(text.get_ref(), &Notice::HOLES).map_err(|error| error.to_string())?;
-    let filled = fill(&template, &Notice::new(Occasion::Failure, "\"title\"", "a\nmessage"));
-    let parsed = serde_json::from_str::<Value>(&filled);
-    parsed.map(|_| ()).map_err(|error| format!("the template makes no JSON: {error}"))
 }
 
 /// As Slack's markup wants it.
@@ -59,7 +34,6 @@ fn with_suffix(url: &str, suffix: &str) -> String {
 }
 
 /// The request that tells a notice. A template that cannot be read was refused before.
-#[cfg_attr(not(feature = "webhook"), expect(dead_code, reason = "sent by webhooks only"))]
 pub(super) fn request(config: &WebhookConfig, url: &str, notice: &Notice) -> Request {
     let json = |body: String| Request {
         url: url.to_owned(),
@@ -106,8 +80,9 @@ pub(super) fn request(config: &WebhookConfig, url: &str, notice: &Notice) -> Req
 }
 
 #[cfg(test)]
-#[cfg(feature = "webhook")]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn config(rest: &str) -> WebhookConfig {

@@ -3,6 +3,7 @@
 //! - [`Notice`]: what is told; [`Notifier`]: a way to tell it;
 //! - [`Notifications`]: who of the configuration is told of what, and how often. It never fails anything.
 
+#[cfg(feature = "webhook")]
 mod body;
 mod command;
 mod dispatcher;
@@ -11,16 +12,17 @@ mod email;
 mod limiter;
 mod log;
 mod notice;
+mod template;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub(crate) use body::check_webhook;
 pub use command::Command;
 pub use dispatcher::Notifications;
 #[cfg(feature = "email")]
 pub use email::Email;
 pub use log::Log;
 pub use notice::{Notice, Notifier};
+pub(crate) use template::check_webhook;
 #[cfg(feature = "webhook")]
 pub use webhook::Webhook;
 

@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, E
 fn tell_copies(
     context: &Context,
     args: &BackupArgs,
-    Made { made: mut result, repo, copies, passed_over }: Made<Value>,
+    Made { made: mut result, at, copies, passed_over }: Made<Value>,
     failures: &mut Vec<Error>,
 ) -> Result<Value, Error> {
     failures.extend(passed_over);
@@ -85,7 +85,7 @@ fn tell_copies(
             Err(error) => failures.push(error),
         }
     }
-    result["made_in"] = json!(repo.location());
+    result["made_in"] = json!(places.location(at)?);
     result["copies"] = json!(told);
     Ok(result)
 }

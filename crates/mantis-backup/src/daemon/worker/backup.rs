@@ -102,8 +102,7 @@ pub(super) async fn back_up(jobs: &Jobs, order: &Order) -> Result<Report, Error>
             return Err(error);
         }
     };
-    let Made { made: info, copies, passed_over, .. } = made;
-    let at = passed_over.len();
+    let Made { made: info, at, copies, passed_over } = made;
     show(order, &info);
     let mut report = Report {
         backup: Some(info.id.to_string()),
