@@ -110,9 +110,10 @@ fn damage_that_a_schedule_finds_is_told_and_seen_in_the_list() {
 #[test]
 fn one_that_fails_stops_no_other_and_a_place_that_fails_is_told() {
     let world = configured(&format!(
-        "[repositories.gone]\nurl = \"no-folder\"\n[repositories.full]\nurl = \"full\"\nmin_free_space = \"9000TB\"\n\
+        "[repositories.gone]\nurl = \"no-folder\"\n[repositories.locked]\nurl = \"locked\"\npassword = {{ env = \"NO_SUCH_VARIABLE\" }}\n[repositories.full]\nurl = \"full\"\nmin_free_space = \"9000TB\"\n\
          [sources.bank]\npath = \"bank.db\"\n[sources.lost]\npath = \"lost.db\"\n\
          [schedules.save]\ncron = \"{RARELY}\"\nrepository = \"gone\"\ncopy_to = [\"main\", \"full\"]\nattempts = 1\n\
+         [schedules.safe]\ncron = \"{RARELY}\"\nrepository = \"locked\"\ncopy_to = [\"main\"]\nsources = [\"bank\"]\n\
          [schedules.tight]\ncron = \"{RARELY}\"\nrepository = \"full\"\nsources = [\"bank\"]\nattempts = 1\n\
          [notifications.n]\non = [\"failure\", \"nearly-full\", \"recovery\", \"success\"]\n\
          command = {{ run = 'echo \"$MANTIS_EVENT $MANTIS_SOURCE $MANTIS_MESSAGE\" >> told' }}\n"
@@ -120,22 +121,23 @@ fn one_that_fails_stops_no_other_and_a_place_that_fails_is_told() {
     make_bank(&world.path("bank.db"), "wal", 4096);
     std::fs::write(world.path("no-folder"), "a file").unwrap();
     let daemon = Daemon::start(&world);
-    for schedule in ["save", "tight"] {
+    for schedule in ["save", "tight", "safe"] {
         world.ok(&["schedule", "run", schedule, "--detach"]);
     }
-    wait_until("three ends", || history(&world).len() == 3);
+    wait_until("four ends", || history(&world).len() == 4);
     let mut ends = short(&history(&world));
     ends.sort();
-    assert_eq!(ends, ["save/bank:part", "save/lost:failed", "tight/bank:failed"]);
-    assert_eq!(world.ok(&["list"]).as_array().unwrap().len(), 1, "the next place took it");
+    assert_eq!(ends, ["safe/bank:part", "save/bank:part", "save/lost:failed", "tight/bank:failed"]);
+    assert_eq!(world.ok(&["list"]).as_array().unwrap().len(), 2, "the next place took it");
     make_bank(&world.path("lost.db"), "wal", 4096);
     world.ok(&["schedule", "run", "save/lost", "--detach"]);
-    wait_until("its recovery", || history(&world).len() == 4);
+    wait_until("its recovery", || history(&world).len() == 5);
     assert!(daemon.stop());
     let told = std::fs::read_to_string(world.path("told")).unwrap();
     for (start, word) in [
         ("failure lost", "lost.db"),
         ("failure bank", "gone: "),
+        ("failure bank", "NO_SUCH_VARIABLE"),
         ("nearly-full", "full is nearly full"),
         ("success bank", "full backup"),
         ("recovery lost", "full backup"),

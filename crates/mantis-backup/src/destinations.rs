@@ -20,6 +20,12 @@ pub(crate) trait Places: Sync {
     ) -> BoxFuture<'a, Result<CopyJob, Error>>;
     /// Fails where someone asked to stop.
     fn check(&self) -> Result<(), Error>;
+    /// Whether a place that failed, at being opened or later, is passed over for the next. Without an answer of its own: where
+    /// its store failed.
+    fn passes_over(&self, error: &Error, opening: bool) -> bool {
+        let _ = opening;
+        is_of_store(error)
+    }
 }
 
 /// What became of a copy.
@@ -61,7 +67,7 @@ pub(crate) struct Destinations<P> {
 
 /// Whether it is the store that failed, and not the source, the password or the user. A disk that is not mounted shows
 /// as a repository that is not there.
-fn is_of_store(error: &Error) -> bool {
+pub(crate) fn is_of_store(error: &Error) -> bool {
     matches!(
         error,
         Error::Sink(_)
@@ -96,9 +102,9 @@ impl<P: Places> Destinations<P> {
     ) -> Result<Made<T>, NoPlace> {
         let mut passed_over = Vec::new();
         for at in 0..self.places.count() {
-            let made = match self.open(at).await {
-                Ok(repo) => make(repo.clone()).await.map(|made| (repo, made)),
-                Err(error) => Err(error),
+            let (made, opening) = match self.open(at).await {
+                Ok(repo) => (make(repo.clone()).await.map(|made| (repo, made)), false),
+                Err(error) => (Err(error), true),
             };
             match made {
                 Ok((repo, (made, info))) => {
@@ -111,7 +117,9 @@ impl<P: Places> Destinations<P> {
                         Err(error) => Err(NoPlace { error, passed_over }),
                     };
                 }
-                Err(error) if is_of_store(&error) && at + 1 < self.places.count() => {
+                Err(error)
+                    if at + 1 < self.places.count() && self.places.passes_over(&error, opening) =>
+                {
                     passed_over.push(error);
                 }
                 Err(error) => return Err(NoPlace { error, passed_over }),

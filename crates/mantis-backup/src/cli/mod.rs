@@ -14,6 +14,7 @@ mod proofs;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
@@ -38,6 +39,9 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+/// How long threads may take to end when the daemon has.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// What the daemon is to do, which says how its log looks, too.
 fn configured(cli: &Cli) -> Result<Option<(PathBuf, Config)>, Error> {
@@ -109,7 +113,8 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
     let runtime = builder.enable_all().on_thread_start(begin).build();
     let runtime = runtime.map_err(|error| Error::io("start the runtime", error))?;
     let context = Context::new(&cli);
-    runtime.block_on(async {
+    let serves = matches!(cli.command, Command::Serve(_));
+    let ending = runtime.block_on(async {
         context.stop_on_signals();
         match cli.command {
             Command::Demo(args) => commands::demo::run(&context, args).await,
@@ -139,5 +144,10 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
                 Ok(Ending::Done)
             }
         }
-    })
+    });
+    if serves {
+        // A thread that a dead mount holds does not keep the daemon from ending.
+        runtime.shutdown_timeout(LAST_MOMENTS);
+    }
+    ending
 }

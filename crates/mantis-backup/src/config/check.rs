@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::conflicts::conflicts;
 use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, Template};
 
 /// Placeholders in names and tags of backups.
@@ -32,6 +33,13 @@ pub(super) fn check(config: &Config, text: &str, table: &DeTable<'_>) -> Vec<Fau
     }
     for (name, notification) in &config.notifications {
         checker.notification(config, name, notification);
+    }
+    for (first, second, name, repository) in conflicts(config) {
+        let message = format!(
+            "it and schedules.{first} back up {name} in {repository}, and keep it by different rules: each would remove what the other \
+             is to keep; give both the same `retention`, or a `name` of their own, such as \"{{source}}-{{schedule}}\""
+        );
+        checker.tell(&["schedules", second, "retention"], message);
     }
     checker.faults
 }

@@ -6,6 +6,7 @@
 //! - [`EXAMPLE`] and [`schema`]: the file explained to people and to editors.
 
 mod check;
+mod conflicts;
 mod fault;
 mod find;
 mod model;

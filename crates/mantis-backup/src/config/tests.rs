@@ -76,6 +76,11 @@ fn what_leads_nowhere_or_means_nothing_is_told() {
         ("[schedules.s]\ncron = \"@daily\"\ndo = \"verify\"\nfull = true", "8:1", "no meaning"),
         ("[schedules.s]\ncron = \"0 0 30 2 *\"", "6:8", "never"),
         ("[schedules.\"a/b\"]\ncron = \"@daily\"", "5:12", "letters"),
+        (
+            "[retention.r]\nkeep_last = 1\n[schedules.s]\ncron = \"@daily\"\nretention = \"r\"\n[schedules.t]\ncron = \"@hourly\"",
+            "10:12",
+            "different rules",
+        ),
         ("[retention.r]\nkeep_oldest = true", "5:12", "no rule"),
         ("[retention.r]\nkeep_last = 0", "6:1", "1 or more"),
         ("[notifications.n]\nlog = true\ncommand = { run = \"true\" }", "5:16", "one of"),

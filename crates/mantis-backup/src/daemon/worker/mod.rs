@@ -5,6 +5,7 @@ mod drill;
 mod place;
 mod prune;
 mod sources;
+mod turn;
 mod verify;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ impl Jobs {
     }
 
     async fn attempt(self, order: Order) -> Result<Report, Error> {
+        let _turns = turn::turns(&self.dir, &order).await?;
         match order.entry.action {
             Action::Backup => backup::back_up(&self, &order).await,
             Action::Verify => verify::verify(&self, &order).await,

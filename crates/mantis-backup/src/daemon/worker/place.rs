@@ -8,7 +8,7 @@ use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::config::{Config, RepositoryConfig, is_local};
 use crate::daemon::telemetry::name;
-use crate::destinations::Places;
+use crate::destinations::{Places, is_of_store};
 use crate::jobs::CopyJob;
 use crate::{Error, known_keys, open_repository, secrets};
 
@@ -150,6 +150,11 @@ impl Places for &ConfigPlaces {
                 progress: ProgressTracker::new().into(),
             })
         })
+    }
+
+    /// Nobody is there to put a place right: a backup in the next one is better than none.
+    fn passes_over(&self, error: &Error, opening: bool) -> bool {
+        (opening && !error.is_cancelled()) || is_of_store(error)
     }
 
     fn check(&self) -> Result<(), Error> {

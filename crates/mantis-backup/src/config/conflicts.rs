@@ -1,0 +1,43 @@
+//! Schedules that would undo each other's work.
+
+use std::collections::BTreeMap;
+
+use super::{Action, Config};
+
+/// What a source is called in a repository, as far as that is known before a run: times of runs stand as they are.
+fn name_of(config: &Config, schedule: &str, source: &str) -> String {
+    let template = config.schedules.get(schedule).and_then(|schedule| schedule.name.as_ref());
+    match template {
+        None => source.to_owned(),
+        Some(template) => {
+            template.get_ref().replace("{source}", source).replace("{schedule}", schedule)
+        }
+    }
+}
+
+/// Pairs of schedules, by their names, that back up under one name in one repository and keep by different rules: retention looks
+/// at all backups of a name, so that each would remove what the other is to keep. With the name, and the repository.
+pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
+    let mut seen: BTreeMap<(String, String), (&str, Option<&str>)> = BTreeMap::new();
+    let mut found: Vec<(&str, &str, String, String)> = Vec::new();
+    let backups = config
+        .schedules
+        .iter()
+        .filter(|(_, schedule)| schedule.action == Action::Backup && schedule.enabled);
+    for (schedule_name, schedule) in backups {
+        let retention = schedule.retention.as_ref().map(|name| name.get_ref().as_str());
+        for repository in schedule.repositories(config) {
+            for source in schedule.sources(config) {
+                let name = name_of(config, schedule_name, &source);
+                let known = seen
+                    .entry((repository.clone(), name.clone()))
+                    .or_insert((schedule_name, retention));
+                let told = found.iter().any(|(a, b, ..)| (*a, *b) == (known.0, &**schedule_name));
+                if known.1 != retention && !told {
+                    found.push((known.0, &**schedule_name, name, repository.clone()));
+                }
+            }
+        }
+    }
+    found
+}
