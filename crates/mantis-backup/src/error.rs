@@ -31,10 +31,10 @@ pub enum Error {
     },
     /// There is less space than is to be left free.
     #[error(
-        "{place} is nearly full: {free} bytes are free there, and {wanted} are to be left free"
+        "the repository {place} is nearly full: {free} bytes are free there, and {wanted} are to be left free"
     )]
     Full {
-        /// Where.
+        /// The repository's name.
         place: String,
         /// Bytes that are free.
         free: u64,

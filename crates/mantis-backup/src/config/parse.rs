@@ -80,7 +80,26 @@ pub fn parse(text: &str) -> Result<Config, Vec<Fault>> {
 }
 
 fn fault(text: &str, error: &toml::de::Error) -> Fault {
-    Fault::at(text, &error.span().unwrap_or(0..0), error.message())
+    Fault::at(text, &error.span().unwrap_or(0..0), in_words(error.message()))
+}
+
+/// A message of serde's in the words of TOML.
+fn in_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 12] = [
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown value"),
+        ("invalid type: ", "this is "),
+        ("invalid value: ", "this is "),
+        ("expected struct ", "expected a table, "),
+        ("expected a map", "expected a table"),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+        ("expected u8", "expected a number from 0 to 255"),
+        ("expected u16", "expected a number from 0 to 65535"),
+        ("expected u32", "expected a whole number"),
+    ];
+    WORDS.iter().fold(message.to_owned(), |words, (serde, toml)| words.replace(serde, toml))
 }
 
 fn ordered(mut faults: Vec<Fault>) -> Vec<Fault> {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Entry, Report};
+use super::{Entry, Report, RunOutcome};
 use crate::config::Occasion;
 use crate::notify::Notice;
 
@@ -23,44 +23,46 @@ fn notice(event: Occasion, entry: &Entry, what: &str, message: String) -> Notice
     }
 }
 
-/// What is told of a run that ended for good; `was_failing`: the one before failed.
-pub(super) fn of_end(entry: &Entry, report: &Report, ok: bool, was_failing: bool) -> Vec<Notice> {
-    let mut notices = Vec::new();
-    let mut tell = |event, what: &str, message: String| {
+/// What is told of a run that ended for good; `was_failing`: the one before did not do all that it should.
+pub(super) fn of_end(entry: &Entry, report: &Report, was_failing: bool) -> Vec<Notice> {
+    let tell = |event, what: &str, message: String| {
         let backup = report.backup.clone();
         let repository = report.repository.clone();
         let error = report.error.clone();
-        notices.push(Notice { backup, repository, error, ..notice(event, entry, what, message) });
+        Notice { backup, repository, error, ..notice(event, entry, what, message) }
     };
-    if ok {
-        tell(Occasion::Success, "done", report.summary.clone());
-        if was_failing {
-            tell(Occasion::Recovery, "works again", report.summary.clone());
+    match report.run_outcome() {
+        RunOutcome::Done => {
+            let summary = || report.summary.clone();
+            let recovery = was_failing.then(|| tell(Occasion::Recovery, "works again", summary()));
+            let success = tell(Occasion::Success, "done", summary());
+            std::iter::once(success).chain(recovery).collect()
         }
-    } else if report.damage.is_empty() {
-        let error = report.error.as_deref().unwrap_or("it failed");
-        tell(Occasion::Failure, "failed", error.to_owned());
+        RunOutcome::Part => {
+            let message = format!("{}; but: {}", report.summary, report.problems.join("; "));
+            vec![tell(Occasion::Failure, "done in part", message)]
+        }
+        _ if !report.damage.is_empty() => {
+            vec![tell(Occasion::Damage, "found damage", report.damage.join("; "))]
+        }
+        _ => {
+            let error = report.error.as_deref().unwrap_or("it failed");
+            vec![tell(Occasion::Failure, "failed", error.to_owned())]
+        }
     }
-    if !report.problems.is_empty() {
-        let message = format!("{}; but: {}", report.summary, report.problems.join("; "));
-        tell(Occasion::Failure, "done in part", message);
-    }
-    if !report.damage.is_empty() {
-        tell(Occasion::Damage, "found damage", report.damage.join("; "));
-    }
-    notices
 }
 
-/// What is told where a place is nearly full.
-pub(super) fn of_full(entry: &Entry, report: &Report) -> Option<Notice> {
-    let full = report.full.clone()?;
-    // Not of the source or schedule: the same place is full for all of them.
-    Some(Notice {
-        schedule: None,
-        source: None,
-        repository: report.repository.clone(),
-        ..notice(Occasion::NearlyFull, entry, "has no room", full)
-    })
+/// What is told of repositories that are nearly full: not of a source or schedule, as they are full for all of them.
+pub(super) fn of_full(report: &Report) -> Vec<Notice> {
+    let tell = |(repository, message): &(String, String)| Notice {
+        repository: Some(repository.clone()),
+        ..Notice::new(
+            Occasion::NearlyFull,
+            format!("the repository {repository} is nearly full"),
+            message.clone(),
+        )
+    };
+    report.full.iter().map(tell).collect()
 }
 
 /// What is told of missed runs.

@@ -38,8 +38,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What was found damaged.
     pub damage: Vec<String>,
-    /// A place that is nearly full.
-    pub full: Option<String>,
+    /// Repositories that are nearly full, by their names, and what there is to say of them.
+    pub full: Vec<(String, String)>,
     /// The backup that was made.
     pub backup: Option<String>,
     /// The repository's name in the configuration.
@@ -56,7 +56,7 @@ impl Report {
             error: None,
             problems: Vec::new(),
             damage: Vec::new(),
-            full: None,
+            full: Vec::new(),
             backup: None,
             repository: None,
         }

@@ -101,14 +101,14 @@ pub(super) fn begin_to_count(roster: &Roster) {
 
 /// Shows how a job's last run ended.
 pub(super) fn show_end(record: &Record) {
-    let ok = record.outcome != RunOutcome::Failed;
+    let ok = record.outcome == RunOutcome::Done;
     let labels = [
         ("schedule", record.schedule.clone()),
         ("source", record.source.clone().unwrap_or_default()),
         ("action", record.action.name().to_owned()),
     ];
     metrics::gauge!(name::OK, &labels).set(if ok { 1.0 } else { 0.0 });
-    if ok {
+    if record.outcome != RunOutcome::Failed {
         metrics::gauge!(name::LAST_SUCCESS, &labels).set(record.began.timestamp() as f64);
     }
 }

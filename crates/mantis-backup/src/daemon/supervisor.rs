@@ -48,7 +48,7 @@ pub struct Supervisor {
     pub(super) status: Arc<Status>,
     pub(super) tasks: JoinSet<Report>,
     pub(super) under_way: HashMap<Id, UnderWay>,
-    /// Jobs whose last run failed.
+    /// Jobs whose last run did not do all that it should.
     failing: BTreeSet<String>,
     commands: mpsc::Receiver<(Command, oneshot::Sender<Answer>)>,
 }
@@ -82,7 +82,7 @@ impl Supervisor {
         for record in last.values() {
             show_end(record);
         }
-        let failing = last.into_iter().filter(|(_, last)| last.outcome == RunOutcome::Failed);
+        let failing = last.into_iter().filter(|(_, last)| last.outcome != RunOutcome::Done);
         let failing = failing.map(|(job, _)| job).collect();
         let mut agenda = Agenda::new(kept.clone(), 1);
         let roster = arrange(&mut agenda, &config, timer.now()).map_err(|error| Error::Other {
@@ -94,6 +94,7 @@ impl Supervisor {
         metrics::gauge!(name::STATE_OK).set(1.0);
         let (sender, commands) = mpsc::channel(16);
         let status = Arc::new(Status::default());
+        status.beat();
         let supervisor = Self {
             config,
             agenda,
@@ -302,18 +303,17 @@ impl Supervisor {
         record: &Record,
         now: DateTime<Utc>,
     ) {
-        if let Some(notice) = notices::of_full(entry, report) {
+        for notice in notices::of_full(report) {
             self.notifications.tell(&notice, now);
         }
         if record.decides() {
             show_end(record);
-            let ok = record.outcome != RunOutcome::Failed;
-            let was_failing = if ok {
+            let was_failing = if record.outcome == RunOutcome::Done {
                 self.failing.remove(&entry.id)
             } else {
                 !self.failing.insert(entry.id.clone())
             };
-            for notice in notices::of_end(entry, report, ok, was_failing) {
+            for notice in notices::of_end(entry, report, was_failing) {
                 self.notifications.tell(&notice, now);
             }
         }

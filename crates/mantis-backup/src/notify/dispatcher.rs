@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::limiter::Limiter;
 use super::{Command, Log, Notice, Notifier};
-use crate::config::NotificationConfig;
+use crate::config::{NotificationConfig, Occasion};
 
 /// Tries of each notification.
 const ATTEMPTS: u32 = 3;
@@ -90,6 +90,11 @@ impl Notifications {
         }
         for (name, target) in lock(&self.targets).iter() {
             let config = &target.config;
+            if notice.event == Occasion::Recovery
+                && let Some(limiter) = lock(&self.limiters).get_mut(name)
+            {
+                limiter.recover(notice);
+            }
             if !config.wants(notice.event, notice.schedule.as_deref()) {
                 continue;
             }
@@ -184,12 +189,20 @@ mod tests {
             file.display()
         );
         let notifications = Notifications::new(&crate::config::parse(&text).unwrap().notifications);
-        for (event, title) in
-            [(Occasion::Failure, "a"), (Occasion::Success, "b"), (Occasion::Failure, "c")]
-        {
+        for (event, title) in [
+            (Occasion::Failure, "a"),
+            (Occasion::Success, "b"),
+            (Occasion::Failure, "a"),
+            (Occasion::Recovery, "d"),
+            (Occasion::Failure, "a"),
+        ] {
             notifications.tell(&Notice::new(event, title, ""), DateTime::default());
         }
         notifications.flush(Duration::from_secs(30)).await;
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a\n", "the same again is left out");
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "a\na\n",
+            "the same is told again only after a recovery"
+        );
     }
 }

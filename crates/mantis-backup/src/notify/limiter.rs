@@ -9,10 +9,30 @@ use super::Notice;
 use crate::config::Occasion;
 
 /// Two notices with the same key say the same thing again.
-type Key = (Occasion, Option<String>, Option<String>, Option<String>);
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    event: Occasion,
+    schedule: Option<String>,
+    source: Option<String>,
+    title: String,
+}
 
-fn key(notice: &Notice, event: Occasion) -> Key {
-    (event, notice.schedule.clone(), notice.source.clone(), notice.repository.clone())
+impl Key {
+    fn of(notice: &Notice) -> Self {
+        Self {
+            event: notice.event,
+            schedule: notice.schedule.clone(),
+            source: notice.source.clone(),
+            title: notice.title.clone(),
+        }
+    }
+
+    /// Whether it is of what a recovery is the end of.
+    fn ends_with(&self, recovery: &Notice) -> bool {
+        matches!(self.event, Occasion::Failure | Occasion::Damage)
+            && self.schedule == recovery.schedule
+            && self.source == recovery.source
+    }
 }
 
 /// Lets a notice through, or counts it.
@@ -29,6 +49,11 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
+    /// Takes note of a recovery, whether it is told or not: what was bad may be told again at once.
+    pub(super) fn recover(&mut self, recovery: &Notice) {
+        self.told.retain(|key, _| !key.ends_with(recovery));
+    }
+
     /// Whether a notice is to be told; if so, with how many were left out before it.
     pub(super) fn pass(
         &mut self,
@@ -38,13 +63,10 @@ impl Limiter {
     ) -> Option<u64> {
         let within = |time: &DateTime<Utc>, span: TimeDelta| *time <= now && now - *time < span;
         let repeat_after = TimeDelta::from_std(repeat_after).unwrap_or(TimeDelta::MAX);
-        if notice.event == Occasion::Recovery {
-            self.told.remove(&key(notice, Occasion::Failure));
-        }
         // What is long over does not fill memory.
         self.told.retain(|_, (time, _)| within(time, repeat_after.max(TimeDelta::days(7))));
         self.sent.retain(|time| within(time, TimeDelta::hours(1)));
-        let this = key(notice, notice.event);
+        let this = Key::of(notice);
         if notice.is_bad()
             && let Some((time, left_out)) = self.told.get_mut(&this)
             && within(time, repeat_after)
@@ -83,8 +105,13 @@ mod tests {
     #[test]
     fn the_same_is_told_once_in_a_while_and_the_rest_is_counted() {
         let mut limiter = Limiter::default();
-        let mut tell =
-            |event, source, minutes| limiter.pass(&notice(event, source), USUAL, at(minutes));
+        let mut tell = |event, source, minutes| {
+            let notice = notice(event, source);
+            if event == Occasion::Recovery {
+                limiter.recover(&notice);
+            }
+            limiter.pass(&notice, USUAL, at(minutes))
+        };
         assert_eq!(tell(Occasion::Failure, "a", 0), Some(0));
         assert_eq!(tell(Occasion::Failure, "a", 10), None);
         assert_eq!(tell(Occasion::Failure, "b", 11), Some(0), "another source is another thing");

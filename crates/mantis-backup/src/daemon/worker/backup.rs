@@ -209,9 +209,7 @@ async fn after(
 
 fn problem(report: &mut Report, place: &str, error: &Error) {
     report.problems.push(format!("{place}: {}", error.chain()));
-    if matches!(error, Error::Full { .. }) {
-        report.full = Some(error.chain());
-    }
+    report.full.extend(super::full(error));
 }
 
 fn summary(info: &BackupInfo) -> String {

@@ -82,6 +82,14 @@ impl Jobs {
     }
 }
 
+/// The repository that an error says is nearly full, and what there is to say of it.
+fn full(error: &Error) -> Vec<(String, String)> {
+    match error {
+        Error::Full { place, .. } => vec![(place.clone(), error.chain())],
+        _ => Vec::new(),
+    }
+}
+
 /// Whether trying the same again cannot help.
 const fn is_hopeless(error: &Error) -> bool {
     match error {
@@ -116,10 +124,7 @@ impl Worker for Jobs {
             });
             match done {
                 Ok(report) => report,
-                Err(error) => {
-                    let full = matches!(error, Error::Full { .. }).then(|| error.chain());
-                    Report { full, ..failed(&error) }
-                }
+                Err(error) => Report { full: full(&error), ..failed(&error) },
             }
         })
     }

@@ -50,11 +50,9 @@ impl Place {
         };
         metrics::gauge!(name::FREE, "repository" => self.name.clone()).set(free as f64);
         match self.config.min_free_space {
-            Some(wanted) if free < wanted.0.0 => Err(Error::Full {
-                place: format!("the repository {}", self.name),
-                free,
-                wanted: wanted.0.0,
-            }),
+            Some(wanted) if free < wanted.0.0 => {
+                Err(Error::Full { place: self.name.clone(), free, wanted: wanted.0.0 })
+            }
             _ => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn prune(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
     metrics::gauge!(name::REPOSITORY_BYTES, "repository" => of())
         .set(place.measure().await? as f64);
     // Also shows how much is free now.
-    let full = place.check_space().err().map(|error| error.chain());
+    let full = place.check_space().err().as_ref().map_or_else(Vec::new, super::full);
     let summary = format!(
         "freed {} in {} objects; backups need {}, {} wait",
         size(done.freed.freed_bytes),
