@@ -68,6 +68,9 @@ fn schedules_are_run_by_hand_and_what_they_did_is_known() {
     assert_eq!(history(&world).len(), 6);
     world.ok(&["restore", "latest", "--to", "out.db", "--check"]);
     prove_bank(&world.path("out.db"));
+    // A replica has the same id, and is not proved by that.
+    world.ok(&["copy", "--to", "replica"]);
+    assert_eq!(world.ok(&["list", "--repo", "replica"])[1]["proved"], Value::Null);
     let listed = world.ok(&["schedule", "list"]);
     assert_eq!(listed.as_array().unwrap().len(), 4);
     assert_eq!(listed[1]["last"]["outcome"], "done", "{listed:#}");

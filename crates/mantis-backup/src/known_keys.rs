@@ -10,17 +10,14 @@ use std::path::{Path, PathBuf};
 use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
 use mantis_repo::{ObjectHash, Repository};
 
+use crate::whereabouts::whereabouts;
 use crate::{Error, durable};
 
 /// The file for a repository; none on a machine without a home.
 fn file_of(repo: &Repository) -> Option<PathBuf> {
     let dirs = choose_base_strategy().ok()?;
     let state = dirs.state_dir().unwrap_or_else(|| dirs.data_dir());
-    let mut location = repo.location();
-    if !location.contains("://") {
-        location = std::path::absolute(&location).ok()?.display().to_string();
-    }
-    let name = ObjectHash::of([location.as_bytes()]).to_string();
+    let name = ObjectHash::of([whereabouts(repo).as_bytes()]).to_string();
     Some(state.join("mantis/known-keys").join(&name[..32]))
 }
 

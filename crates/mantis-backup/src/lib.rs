@@ -50,6 +50,8 @@ pub mod jobs;
 #[cfg(feature = "daemon")]
 mod known_keys;
 #[cfg(feature = "daemon")]
+mod nice;
+#[cfg(feature = "daemon")]
 pub mod notify;
 #[cfg(feature = "daemon")]
 mod parse;
@@ -58,6 +60,8 @@ mod secrets;
 mod source;
 mod system;
 mod when;
+#[cfg(feature = "daemon")]
+mod whereabouts;
 mod zone;
 
 pub use clock::{entropy, host_name, now, owner};

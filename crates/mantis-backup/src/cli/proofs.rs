@@ -22,7 +22,7 @@ fn noted(context: &Context) -> Option<(StateDir, Proofs)> {
 
 /// What is known of a repository's backups. Where that cannot be read, nothing.
 pub(crate) fn known(context: &Context, repo: &Repository) -> Known {
-    let known = noted(context).map(|(_, proofs)| proofs.of(repo.id()));
+    let known = noted(context).map(|(_, proofs)| proofs.of(repo));
     known.and_then(Result::ok).unwrap_or_default()
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn note(
     there: &[BackupId],
 ) {
     let Some((dir, proofs)) = noted(context) else { return };
-    if let Err(error) = dir.make().and_then(|()| proofs.add(repo.id(), found, there)) {
+    if let Err(error) = dir.make().and_then(|()| proofs.add(repo, found, there)) {
         tracing::info!(error = %error.chain(), "what was proved is not noted");
     }
 }

@@ -3,6 +3,7 @@
 use ioprio::{BePriorityLevel, Class, Pid, Target};
 
 use crate::config::{Config, IoPriority};
+use crate::nice::nice_at_least;
 
 /// The niceness of a daemon that was told none.
 const USUAL: u8 = 10;
@@ -10,10 +11,7 @@ const USUAL: u8 = 10;
 /// Has the calling thread give way from here on, and those that it starts. To be called on each thread that works. A system
 /// that refuses is no reason to fail.
 pub fn give_way(config: &Config) {
-    let nice = i32::from(config.nice.unwrap_or(USUAL).min(19));
-    if let Err(error) = rustix::process::nice(nice) {
-        tracing::debug!(%error, "the processor's priority stays as it is");
-    }
+    nice_at_least(i32::from(config.nice.unwrap_or(USUAL).min(19)));
     let class = match config.io_priority {
         IoPriority::Idle => Class::Idle,
         IoPriority::Low => Class::BestEffort(BePriorityLevel::lowest()),
@@ -34,13 +32,15 @@ mod tests {
     fn a_thread_gives_way() {
         let config = crate::config::parse("nice = 7\nio_priority = \"idle\"").unwrap();
         // Not the test's own thread: what was given away is not had back.
-        let (nice, io) = std::thread::spawn(move || {
+        let of_thread = move || {
             give_way(&config);
             let io = ioprio::get_priority(Target::Process(Pid::from_raw(0)));
             (rustix::process::nice(0).unwrap(), io.unwrap().class())
-        })
-        .join()
-        .unwrap();
-        assert_eq!((nice, io), (7, Some(Class::Idle)));
+        };
+        let again = of_thread.clone();
+        let both =
+            std::thread::spawn(move || (of_thread(), std::thread::spawn(again).join().unwrap()));
+        let expected = (7, Some(Class::Idle));
+        assert_eq!(both.join().unwrap(), (expected, expected), "nor is it given away twice");
     }
 }

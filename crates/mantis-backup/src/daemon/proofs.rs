@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use mantis_repo::{BackupId, Reach, RepoId, VerifyReport};
+use mantis_repo::{BackupId, Reach, Repository, VerifyReport};
 use serde::{Deserialize, Serialize};
 
+use crate::whereabouts::whereabouts;
 use crate::{Error, clock, durable, format_time};
 
 /// How a backup was proved; what proves more is greater.
@@ -69,7 +70,7 @@ pub fn proofs_of(report: &VerifyReport, reach: Reach) -> Vec<(BackupId, Proof)> 
     report.checked.iter().map(|id| (*id, Proof::now(by, whole(id)))).collect()
 }
 
-/// By repository and backup.
+/// By where the repository is and by backup: a replica is not proved by what it is a replica of.
 type Known = BTreeMap<String, BTreeMap<String, Proof>>;
 
 /// What was proved of backups.
@@ -95,8 +96,12 @@ impl Proofs {
     ///
     /// # Errors
     /// Where the file is there and cannot be read.
-    pub fn of(&self, repo: RepoId) -> Result<BTreeMap<String, Proof>, Error> {
-        Ok(self.known()?.remove(&repo.to_string()).unwrap_or_default())
+    pub fn of(&self, repo: &Repository) -> Result<BTreeMap<String, Proof>, Error> {
+        self.at_place(&whereabouts(repo))
+    }
+
+    fn at_place(&self, place: &str) -> Result<BTreeMap<String, Proof>, Error> {
+        Ok(self.known()?.remove(place).unwrap_or_default())
     }
 
     /// Adds what was found, and drops what is known of backups that are not `there` any more.
@@ -105,14 +110,23 @@ impl Proofs {
     /// What the file system reports.
     pub fn add(
         &self,
-        repo: RepoId,
+        repo: &Repository,
+        found: impl IntoIterator<Item = (BackupId, Proof)>,
+        there: &[BackupId],
+    ) -> Result<(), Error> {
+        self.add_at_place(whereabouts(repo), found, there)
+    }
+
+    fn add_at_place(
+        &self,
+        place: String,
         found: impl IntoIterator<Item = (BackupId, Proof)>,
         there: &[BackupId],
     ) -> Result<(), Error> {
         let failed = |error| Error::io(format!("write {}", self.0.display()), error);
         let _lock = durable::lock(&self.0).map_err(failed)?;
         let mut known = self.known()?;
-        let of_repo = known.entry(repo.to_string()).or_default();
+        let of_repo = known.entry(place).or_default();
         let there: std::collections::BTreeSet<String> =
             there.iter().map(ToString::to_string).collect();
         for (id, proof) in found {
@@ -153,14 +167,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let proofs = Proofs::at(folder.path().join("p"));
         let proof = |by| Proof { by, at: "2026-11-26T00:00:00Z".into(), ok: true };
-        let (repo, a, b) = (RepoId([1; 16]), BackupId([2; 16]), BackupId([3; 16]));
-        proofs.add(repo, [(a, proof(ProofKind::Verify))], &[a]).unwrap();
-        proofs.add(repo, [(b, proof(ProofKind::Drill))], &[b]).unwrap();
-        let known = proofs.of(repo).unwrap();
+        let (a, b) = (BackupId([2; 16]), BackupId([3; 16]));
+        let add = |id, by| proofs.add_at_place("/a".into(), [(id, proof(by))], &[id]).unwrap();
+        add(a, ProofKind::Verify);
+        add(b, ProofKind::Drill);
+        let known = proofs.at_place("/a").unwrap();
         assert_eq!(
             known.into_iter().collect::<Vec<_>>(),
             [(b.to_string(), proof(ProofKind::Drill))]
         );
-        assert!(proofs.of(RepoId([9; 16])).unwrap().is_empty());
+        assert!(proofs.at_place("/b").unwrap().is_empty());
     }
 }

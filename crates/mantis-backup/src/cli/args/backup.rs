@@ -76,10 +76,8 @@ pub(crate) enum Priority {
 impl Priority {
     /// Has the calling thread give way from here on, if that is what is wanted. A system that refuses is no reason to fail.
     pub(crate) fn apply(self) {
-        if self == Self::Low
-            && let Err(error) = rustix::process::nice(10)
-        {
-            tracing::debug!(%error, "the processor's priority stays as it is");
+        if self == Self::Low {
+            crate::nice::nice_at_least(10);
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
         Err(_) => return restored.map(|_| Report::done("")),
     };
     let proof = Proof::now(ProofKind::Drill, ok);
-    jobs.note_proofs(repo.id(), vec![(id, proof)], there).await;
+    jobs.note_proofs(&repo, vec![(id, proof)], there).await;
     let report = Report {
         repository: Some(place.name.clone()),
         backup: Some(id.to_string()),
@@ -65,7 +65,8 @@ pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
     match restored {
         Ok(restored) => {
             let source = order.entry.source.clone().unwrap_or_default();
-            metrics::gauge!(name::DRILLED, "source" => source).set(clock::now().0 as f64 / 1000.0);
+            metrics::gauge!(name::DRILLED, "source" => source, "repository" => place.name.clone())
+                .set(clock::now().0 as f64 / 1000.0);
             let took = time(std::time::Duration::from_millis(restored.duration_ms));
             let checked = if restored.checked { ", checked by its engine" } else { "" };
             let summary = format!(

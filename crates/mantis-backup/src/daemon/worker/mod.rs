@@ -144,12 +144,12 @@ impl Jobs {
     /// Notes what was proved. Where that cannot be kept, the proof was none the less made.
     async fn note_proofs(
         &self,
-        repo: mantis_repo::RepoId,
+        repo: &mantis_repo::Repository,
         found: Vec<(mantis_repo::BackupId, super::Proof)>,
         there: Vec<mantis_repo::BackupId>,
     ) {
-        let proofs = self.dir.proofs();
-        let noted = tokio::task::spawn_blocking(move || proofs.add(repo, found, &there)).await;
+        let (proofs, repo) = (self.dir.proofs(), repo.clone());
+        let noted = tokio::task::spawn_blocking(move || proofs.add(&repo, found, &there)).await;
         if let Ok(Err(error)) = noted {
             tracing::error!(error = %error.chain(), "what was proved is not noted");
         }

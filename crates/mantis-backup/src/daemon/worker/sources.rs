@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mantis_engine::EngineKind;
 use mantis_snapshot::Engine;
@@ -39,16 +39,24 @@ fn options(config: &SourceConfig) -> SourceOptions {
 impl Sources {
     /// The engine over a database. Blocks.
     pub(super) fn engine(&self, config: &SourceConfig) -> Result<Arc<dyn Engine>, Error> {
-        let named = Source::named(&config.path);
-        let source = match named {
-            Some(source) => source,
+        let source = match Source::named(&config.path) {
+            Some(source) => {
+                // Known from here on: another source may lead to the same file without naming its engine.
+                if let Ok(metadata) = std::fs::metadata(&source.path) {
+                    self.known().entry((metadata.dev(), metadata.ino())).or_insert(source.kind);
+                }
+                source
+            }
             None => {
                 let path = Path::new(&config.path);
-                let kind = self.kind(path)?;
-                Source { kind, path: path.to_owned() }
+                Source { kind: self.kind(path)?, path: path.to_owned() }
             }
         };
         Ok(Arc::from(source.engine(&options(config))?))
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(u64, u64), EngineKind>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kind(&self, path: &Path) -> Result<EngineKind, Error> {
@@ -58,7 +66,8 @@ impl Sources {
             help: Some("check the source's `path`, and the right to read it".into()),
         })?;
         let file = (metadata.dev(), metadata.ino());
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held while the file is looked at: no backup of it begins meanwhile.
+        let mut known = self.known();
         if let Some(kind) = known.get(&file) {
             return Ok(*kind);
         }
@@ -69,26 +78,28 @@ impl Sources {
 }
 
 #[cfg(all(test, feature = "sqlite", feature = "file"))]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 
     fn config(path: &str) -> SourceConfig {
-        let text = format!("[sources.a]\npath = {path:?}\n");
-        crate::config::parse(&text)
-            .map(|config| config.sources["a"].clone())
-            .unwrap_or_else(|_| unreachable!())
+        let config = crate::config::parse(&format!("[sources.a]\npath = {path:?}\n"));
+        config.unwrap().sources["a"].clone()
     }
 
     #[test]
-    fn a_file_is_looked_at_once() {
-        let folder = tempfile::tempdir().unwrap_or_else(|_| unreachable!());
+    fn a_file_is_looked_at_once_and_not_where_its_engine_was_named() {
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db").display().to_string();
-        assert!(std::fs::write(&path, b"SQLite format 3\0").is_ok());
+        std::fs::write(&path, b"SQLite format 3\0").unwrap();
         let sources = Sources::default();
-        assert_eq!(sources.kind(Path::new(&path)).ok(), Some(EngineKind::Sqlite));
-        assert!(std::fs::write(&path, b"something else").is_ok());
-        assert_eq!(sources.kind(Path::new(&path)).ok(), Some(EngineKind::Sqlite), "the same file");
+        assert_eq!(sources.kind(Path::new(&path)).unwrap(), EngineKind::Sqlite);
+        std::fs::write(&path, b"something else").unwrap();
+        assert_eq!(sources.kind(Path::new(&path)).unwrap(), EngineKind::Sqlite, "the same file");
         assert!(sources.engine(&config("/nowhere/x")).is_err());
-        assert!(sources.engine(&config(&format!("file:{path}"))).is_ok());
+        let named = folder.path().join("b").display().to_string();
+        std::fs::write(&named, b"nothing known").unwrap();
+        assert!(sources.engine(&config(&format!("file:{named}"))).is_ok());
+        assert_eq!(sources.kind(Path::new(&named)).unwrap(), EngineKind::File);
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn verify(jobs: &Jobs, order: &Order) -> Result<Report, Error> 
     let found = repo.verify(&[], &options).await?;
     let there: Vec<BackupId> =
         repo.catalogue().await?.backups.iter().map(|backup| backup.id).collect();
-    jobs.note_proofs(repo.id(), proofs_of(&found, reach), there).await;
+    jobs.note_proofs(&repo, proofs_of(&found, reach), there).await;
     let of = || place.name.clone();
     metrics::gauge!(name::DAMAGED, "repository" => of()).set(found.damaged.len() as f64);
     let summary = format!(
