@@ -5,6 +5,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::wait_until;
 
@@ -53,8 +54,23 @@ fn credential(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name}: `cargo xtask integration` sets it"))
 }
 
+/// Ports below those that the system gives to whoever asks for any: a proxy of another test, or somebody's connection, could have
+/// been given the port between this and the server's start, and be taken for the server.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A port that nobody has, and that no other server of this process gets.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Two processes begin at different places.
+    let first = (std::process::id() % 199) as u16 * 100;
+    for _ in PORTS {
+        let next = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + next % (PORTS.end - PORTS.start);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Makes the container, which only a signed request does.
@@ -202,7 +218,11 @@ impl Server {
             panic!("{command:?}: {error}; `cargo xtask integration` installs it")
         }));
         let address = self.address();
-        wait_until("the server", || TcpStream::connect(address).is_ok());
+        wait_until("the server", || {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "{:?} ended at once: {ended:?}", self.kind);
+            TcpStream::connect(address).is_ok()
+        });
     }
 
     /// Kills the server.
@@ -254,5 +274,19 @@ impl Server {
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
         matches!(self.kind, Kind::Moto | Kind::Azurite | Kind::Sshd | Kind::OwnGcs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_one_that_the_system_gives_away() {
+        let ports: std::collections::BTreeSet<u16> = (0..200).map(|_| free_port()).collect();
+        assert_eq!(ports.len(), 200, "each once");
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
+        let given = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        assert!(!PORTS.contains(&given), "{given}");
     }
 }
