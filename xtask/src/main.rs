@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod features;
 mod integration;
+mod sim;
 mod test;
 mod tidy;
 
@@ -19,6 +20,7 @@ const HELP: &str = "cargo xtask COMMAND
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
   kills     the daemon for ten minutes, killed five times while a database is written
+  sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
   tidy      file sizes, module docs, left-over words
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "features" => features::run(),
         "loom" => test::loom(),
         "kills" => test::kills(),
+        "sim" => sim::run(rest),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
         "integration" => integration::run(rest),

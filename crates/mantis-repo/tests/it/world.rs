@@ -77,8 +77,18 @@ pub(crate) async fn backup(
     bytes: &[u8],
     options: WriteOptions,
 ) -> Result<BackupInfo, RepoError> {
-    let session =
-        Session::begin(repo, Purpose::Backup, [entropy; 32], "test", UnixMillis(0)).await?;
+    backup_by(repo, [entropy; 32], meta, bytes, options).await
+}
+
+/// As [`backup`], of a session that more than 256 can tell apart.
+pub(crate) async fn backup_by(
+    repo: &Repository,
+    entropy: [u8; 32],
+    meta: BackupMeta,
+    bytes: &[u8],
+    options: WriteOptions,
+) -> Result<BackupInfo, RepoError> {
+    let session = Session::begin(repo, Purpose::Backup, entropy, "test", UnixMillis(0)).await?;
     let mut writer = BackupWriter::new(session, meta, None, options).map_err(|failed| failed.1)?;
     match write(&mut writer, bytes, 300).await {
         Ok(()) => writer.commit(5, Some(b"token")).await,
@@ -128,8 +138,19 @@ pub(crate) async fn incremental(
     bytes: &[u8],
     changed: Option<&PageSet>,
 ) -> Result<BackupInfo, RepoError> {
+    incremental_by(repo, [entropy; 32], meta, bytes, changed).await
+}
+
+/// As [`incremental`], of a session that more than 256 can tell apart.
+pub(crate) async fn incremental_by(
+    repo: &Repository,
+    entropy: [u8; 32],
+    meta: BackupMeta,
+    bytes: &[u8],
+    changed: Option<&PageSet>,
+) -> Result<BackupInfo, RepoError> {
     let at = meta.created_at;
-    let session = Session::begin(repo, Purpose::Backup, [entropy; 32], "test", at).await?;
+    let session = Session::begin(repo, Purpose::Backup, entropy, "test", at).await?;
     let parent = session.parent(&meta.source).await?;
     let parent = parent.map(|parent| if changed.is_some() { parent.sparse() } else { parent });
     let sparse = changed.filter(|_| parent.is_some());

@@ -1,0 +1,43 @@
+//! A simulation: the real code of the repository, several clients over one store, one seed, one history.
+//!
+//! Clients back up, build on backups, forget, bring back, free, put layers together, restore and verify, at the same time. At every
+//! call to the store chance says whose call goes on, and whether it fails: before it took effect, after it did, or with the
+//! client, which is gone then as a process that was killed is. The clock goes on by minutes or days. A model knows what each
+//! backup must hold; again and again all of them are compared with it.
+//!
+//! A slice of seeds runs with every other test; `cargo xtask sim --seed N --steps M` runs one, `--seeds N` many.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+#[path = "../it/world.rs"]
+#[allow(dead_code, reason = "what the other tests use of it, too")]
+mod world;
+
+mod chance;
+mod client;
+mod history;
+mod model;
+mod store;
+
+use history::live;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Steps of a history: calls to the store that went on, or failed.
+const STEPS: u64 = 200;
+
+#[test]
+fn many_short_histories() {
+    let (first, seeds) =
+        (number("MANTIS_SIM_SEED").unwrap_or(1), number("MANTIS_SIM_SEEDS").unwrap_or(2000));
+    let steps = number("MANTIS_SIM_STEPS").unwrap_or(STEPS);
+    let mut told = history::Told::default();
+    for seed in first..first + seeds {
+        told.add(&live(seed, steps));
+    }
+    eprintln!("{seeds} seeds from {first}, {steps} steps each: {told}");
+    // A simulation in which nothing happens proves nothing.
+    assert!(told.backups > seeds && told.crashes > seeds / 2 && told.faults > seeds, "{told}");
+}
