@@ -125,11 +125,12 @@ impl RetrySink {
                     result => return result,
                 };
                 let Some(delay) = delays.next() else { return Err(error) };
+                let why = crate::error_chain(&error);
                 if started.elapsed() > QUIET && !told {
                     told = true;
-                    tracing::warn!(doing, object, %error, "the store does not answer; tried again");
+                    tracing::warn!(doing, object, error = %why, "the store does not answer; tried again");
                 } else {
-                    tracing::info!(doing, object, %error, ?delay, "tried again");
+                    tracing::info!(doing, object, error = %why, ?delay, "tried again");
                 }
                 last = Some(error);
                 tokio::time::sleep(delay).await;
