@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, Utc};
 use mantis_repo::UnixMillis;
+use mantis_retention::calendar_time;
 
 use crate::Error;
 
@@ -20,6 +22,11 @@ fn home() -> Option<String> {
     let (host, boot) =
         (read("/proc/sys/kernel/hostname")?, read("/proc/sys/kernel/random/boot_id")?);
     Some(format!("{host} {boot} {}", space.display()))
+}
+
+/// The time now, as calendars have it.
+pub(crate) fn calendar_now() -> DateTime<Utc> {
+    calendar_time(now().0)
 }
 
 /// The machine's name.

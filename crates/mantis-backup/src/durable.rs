@@ -23,14 +23,20 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Opens a file that is there to be locked; makes it where it is not there, for nobody else.
+///
+/// # Errors
+/// What the file system reports.
+pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
 /// Keeps others from changing a file, by a lock beside it, until it is dropped. The file itself may be replaced meanwhile.
 ///
 /// # Errors
 /// What the file system reports.
 pub(crate) fn lock(file: &Path) -> io::Result<File> {
-    let beside = file.with_extension("lock");
-    let lock =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside)?;
+    let lock = lock_file(&file.with_extension("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     Ok(lock)
 }

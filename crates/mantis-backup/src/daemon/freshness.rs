@@ -34,7 +34,7 @@ impl Freshness {
             *newest = (*newest).max(backup.meta.created_at.0);
         }
         let mut known = lock(&self.newest);
-        // Sources that are gone are not shown as if they were as old as ever.
+        // Of a source that is gone there are none; how old its last one was is shown on, so that it is missed.
         for (_, source) in
             known.keys().filter(|(at, source)| at == repository && !counts.contains_key(&**source))
         {

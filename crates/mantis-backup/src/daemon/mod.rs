@@ -35,7 +35,7 @@ pub use order::{Order, Report, Worker};
 pub use priority::give_way;
 pub use proofs::{Proof, ProofKind, Proofs, proofs_of};
 pub use roster::{Entry, Roster, arrange};
-pub use serve::{serve, state_of};
+pub use serve::serve;
 pub use state_dir::{Lock, StateDir};
 pub use status::Status;
 pub use supervisor::Supervisor;

@@ -1,6 +1,6 @@
 //! The daemon put together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,13 +143,4 @@ async fn look_around(config: Arc<Config>, freshness: Arc<Freshness>) {
             tracing::warn!(repository = %name, error = %error.chain(), help, "cannot be looked at yet");
         }
     }
-}
-
-/// The state folder of a configuration file, or the usual one where there is no file.
-///
-/// # Errors
-/// As [`StateDir::of`], and where the file is wrong.
-pub fn state_of(path: Option<&Path>) -> Result<StateDir, Error> {
-    let config = path.map(load).transpose()?;
-    StateDir::of(config.as_ref())
 }

@@ -1,8 +1,8 @@
 //! The folder for what outlives the daemon.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_base_strategy};
@@ -77,9 +77,8 @@ impl StateDir {
     pub fn lock(&self) -> Result<Lock, Error> {
         self.make()?;
         let path = self.0.join("lock");
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(|error| failed(format!("open {}", path.display()), error))?;
+        let file = durable::lock_file(&path)
+            .map_err(|error| failed(format!("open {}", path.display()), error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Other {

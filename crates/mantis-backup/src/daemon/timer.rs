@@ -21,7 +21,7 @@ pub struct SystemTimer;
 
 impl Clock for SystemTimer {
     fn now(&self) -> DateTime<Utc> {
-        mantis_retention::calendar_time(crate::now().0)
+        crate::clock::calendar_now()
     }
 }
 

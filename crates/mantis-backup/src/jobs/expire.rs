@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository};
-use mantis_retention::{Candidate, Circumstances, Plan, Policy, calendar_time, plan};
+use mantis_retention::{Candidate, Circumstances, Plan, Policy, plan};
 
 use crate::candidates::candidate;
 use crate::{Error, clock};
@@ -17,11 +17,11 @@ pub fn retention_plan(
     let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
     let candidates: Vec<Candidate<BackupId>> =
         catalogue.backups.iter().filter(fits).map(candidate).collect();
-    let now = calendar_time(clock::now().0);
+    let now = clock::calendar_now();
     plan(policy, &candidates, Circumstances { now, zone: &zone, free: None })
 }
 
-/// Forgets the backups of a source that a policy does not keep. Returns which.
+/// Forgets the backups of a source that a policy does not keep. Returns which, and what the repository holds after that.
 ///
 /// # Errors
 /// What the store reports; then none is forgotten.
@@ -29,12 +29,13 @@ pub async fn expire(
     repo: &Repository,
     policy: (&Policy, Tz),
     source: &str,
-) -> Result<Vec<BackupId>, Error> {
-    let catalogue = repo.catalogue().await?;
+) -> Result<(Vec<BackupId>, Catalogue), Error> {
+    let mut catalogue = repo.catalogue().await?;
     let plan = retention_plan(&catalogue, policy, Some(source));
     let removed: Vec<BackupId> = plan.removed.iter().map(|removed| removed.id).collect();
     if !removed.is_empty() {
         repo.forget(&catalogue, &removed, clock::entropy()?, clock::now()).await?;
+        catalogue.backups.retain(|backup| !removed.contains(&backup.id));
     }
-    Ok(removed)
+    Ok((removed, catalogue))
 }

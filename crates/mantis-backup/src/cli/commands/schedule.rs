@@ -74,10 +74,6 @@ fn unknown(name: &str, roster: &Roster) -> Error {
     )
 }
 
-fn now() -> DateTime<Utc> {
-    calendar_time(clock::now().0)
-}
-
 async fn run_now(context: &Context, config: Config, name: &str) -> Result<Ending, Error> {
     let (roster, jobs) = Roster::of(&config);
     let ids = roster.ids_of(name);
@@ -99,7 +95,7 @@ async fn run_now(context: &Context, config: Config, name: &str) -> Result<Ending
         context.check()?;
         let Some(entry) = roster.get(&id).cloned() else { continue };
         let timeout = jobs.iter().find(|job| job.id == id).and_then(|job| job.timeout);
-        let began = now();
+        let began = clock::calendar_now();
         let run = Run {
             run: RunId(0),
             scheduled: began,
@@ -147,7 +143,7 @@ async fn run_now(context: &Context, config: Config, name: &str) -> Result<Ending
 }
 
 fn as_record(entry: &Entry, report: &crate::daemon::Report, began: DateTime<Utc>) -> Record {
-    let took = (now() - began).num_milliseconds();
+    let took = (clock::calendar_now() - began).num_milliseconds();
     Record {
         duration_ms: u64::try_from(took).unwrap_or(0),
         manual: true,
@@ -238,7 +234,7 @@ fn pause_in_state(dir: &StateDir, config: &Config, request: &Request) -> Result<
     let failed = |error: mantis_schedule::ScheduleError| {
         Error::usage(error.to_string(), "`mantis schedule list` shows what there is")
     };
-    let roster = arrange(&mut agenda, config, now()).map_err(failed)?;
+    let roster = arrange(&mut agenda, config, clock::calendar_now()).map_err(failed)?;
     let (Request::Pause { name } | Request::Resume { name } | Request::Run { name }) = request
     else {
         return Ok(Value::Null);
@@ -250,7 +246,7 @@ fn pause_in_state(dir: &StateDir, config: &Config, request: &Request) -> Result<
     for id in &ids {
         match request {
             Request::Pause { .. } => agenda.pause(id),
-            _ => agenda.resume(id, now()),
+            _ => agenda.resume(id, clock::calendar_now()),
         }
         .map_err(failed)?;
     }

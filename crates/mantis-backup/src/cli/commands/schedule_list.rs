@@ -1,7 +1,6 @@
 //! `mantis schedule list`
 
 use chrono::SecondsFormat;
-use mantis_retention::calendar_time;
 use mantis_schedule::Agenda;
 use serde_json::{Value, json};
 
@@ -39,7 +38,7 @@ fn row(job: &Value) -> Vec<String> {
 
 pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, Error> {
     let dir = StateDir::of(Some(config))?;
-    let now = calendar_time(clock::now().0);
+    let now = clock::calendar_now();
     let mut agenda = Agenda::new(dir.agenda()?, 1);
     let roster = arrange(&mut agenda, config, now)
         .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use mantis_repo::{BackupInfo, RepoError, VerifyOptions, WriteOptions};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
@@ -16,7 +15,7 @@ use crate::daemon::{Order, Report};
 use crate::destinations::{Destinations, Made, NoPlace};
 use crate::human::{size, time};
 use crate::jobs::{self, BackupJob};
-use crate::{Error, format_time};
+use crate::{Error, clock, format_time};
 
 /// What a run is of.
 pub(super) struct Task<'a> {
@@ -38,14 +37,14 @@ fn fill(text: &str, values: impl Fn(&'static str) -> String) -> Result<String, E
 
 impl<'a> Task<'a> {
     /// What an order is of.
-    pub(super) fn of(order: &'a Order, now: DateTime<Utc>) -> Result<Self, Error> {
+    pub(super) fn of(order: &'a Order) -> Result<Self, Error> {
         let config = &order.config;
         let named = &order.entry.schedule;
         let schedule = config.schedules.get(named).ok_or_else(|| no_such("schedule", named))?;
         let named = order.entry.source.as_deref().unwrap_or_default();
         let source = config.sources.get(named).ok_or_else(|| no_such("source", named))?;
         let zone = schedule.timezone.map_or_else(|| config.zone(), |zone| zone.0);
-        let local = now.with_timezone(&zone);
+        let local = clock::calendar_now().with_timezone(&zone);
         let value = |hole: &'static str| match hole {
             "date" => local.format("%Y-%m-%d").to_string(),
             "time" => local.format("%H:%M:%S").to_string(),
@@ -68,8 +67,7 @@ impl<'a> Task<'a> {
 
 /// Backs a source up.
 pub(super) async fn back_up(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
-    let task =
-        Task::of(order, DateTime::from_timestamp_millis(crate::now().0).unwrap_or_default())?;
+    let task = Task::of(order)?;
     let names = task.schedule.repositories(&order.config);
     let places = names.iter().map(|name| Place::of(&order.config, name));
     let places = ConfigPlaces {
@@ -189,16 +187,19 @@ async fn after(
     let place = places.name(at);
     let retention = task.schedule.retention.as_ref();
     let retention = retention.and_then(|named| order.config.retention.get(named.get_ref()));
-    if let Some(retention) = retention {
+    let catalogue = if let Some(retention) = retention {
         let policy = retention.policy();
-        let removed = jobs::expire(&repo, (&policy, task.zone), &task.name).await?;
+        let (removed, catalogue) = jobs::expire(&repo, (&policy, task.zone), &task.name).await?;
         metrics::counter!(name::EXPIRED, "repository" => place.to_owned())
             .increment(removed.len() as u64);
         if !removed.is_empty() {
             tracing::info!(job = %order.entry.id, repository = place, backups = removed.len(), "retention removed backups");
         }
-    }
-    jobs.freshness.see(place, &repo.catalogue().await?);
+        catalogue
+    } else {
+        repo.catalogue().await?
+    };
+    jobs.freshness.see(place, &catalogue);
     if jobs.freshness.measure_is_due(place) {
         let measured = Place::of(&order.config, place)?.measure().await?;
         metrics::gauge!(name::REPOSITORY_BYTES, "repository" => place.to_owned())

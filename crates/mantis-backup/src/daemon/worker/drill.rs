@@ -24,8 +24,7 @@ fn is_damage(error: &Error) -> bool {
 
 /// Restores the newest backup of a source, and checks it.
 pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
-    let now = chrono::DateTime::from_timestamp_millis(clock::now().0).unwrap_or_default();
-    let task = Task::of(order, now)?;
+    let task = Task::of(order)?;
     let place = place_of(order)?;
     let repo = place.open().await?;
     let catalogue = repo.catalogue().await?;

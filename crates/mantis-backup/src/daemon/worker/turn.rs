@@ -1,16 +1,15 @@
 //! Turns on repositories that only one may prune while nobody else uses them.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::time::Duration;
 
 use mantis_stream::CancellationToken;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::config::{Action, Config};
 use crate::daemon::{Order, StateDir};
+use crate::{Error, durable};
 
 /// How often a turn is asked for again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -46,8 +45,7 @@ async fn turn(
 ) -> Result<Turn, Error> {
     let path = dir.path().join(format!("repository-{name}.lock"));
     let failed = |error: std::io::Error| Error::io(format!("lock {}", path.display()), error);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(failed)?;
+    let file = durable::lock_file(&path).map_err(failed)?;
     let how = if alone {
         FlockOperation::NonBlockingLockExclusive
     } else {
