@@ -1,9 +1,9 @@
 //! Leaving the page cache as it was: what a backup reads once does not push out what the database reads again and again.
 //!
 //! Before a window of the source is read, the kernel is asked which of its pages are in the cache (`mincore(2)`). When the window has
-//! been read, those that were not are let go of (`posix_fadvise(2)`, `POSIX_FADV_DONTNEED`); those that were stay. The window after it
-//! is looked at before as well, as reading ahead would bring in its first pages. Pages that a writer changed meanwhile are dirty, and
-//! the kernel keeps them.
+//! been read, those that were not are let go of (`posix_fadvise(2)`, `POSIX_FADV_DONTNEED`); those that were stay. The windows after it
+//! are looked at before as well, as the kernel reads ahead, and what that brought in would pass for what the database had read. Pages
+//! that a writer changed meanwhile are dirty, and the kernel keeps them.
 //!
 //! All of this is advice: where it fails, or the system has none of it, the backup is the same.
 
@@ -20,6 +20,10 @@ use crate::source_file::Identity;
 
 /// Bytes that are looked at at once: a multiple of any page's size.
 const WINDOW: u64 = 8 << 20;
+
+/// Windows that are looked at beyond the one that is read: 64 MiB. The kernel is ahead of a reader by less than twice what it reads
+/// ahead at once (`read_ahead_kb`: 128 KiB by default, 8 MiB on cloud disks, more on arrays).
+const AHEAD: u64 = 8;
 
 /// The page cache over one file, for a reader that goes through it once, upwards.
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl PageCache {
     fn look(&self, offset: u64, end: u64) {
         let file_len = self.file.metadata().map_or(0, |metadata| metadata.len());
         let mut cold = self.cold.lock().unwrap_or_else(PoisonError::into_inner);
-        let windows = offset / WINDOW..=end / WINDOW + 1;
+        let windows = offset / WINDOW..=end / WINDOW + AHEAD;
         for window in windows {
             let start = window.saturating_mul(WINDOW);
             if start < file_len && !cold.contains_key(&start) {
@@ -164,48 +168,77 @@ mod tests {
         Some(len - cold.iter().map(|part| part.end - part.start).sum::<u64>())
     }
 
-    #[test]
-    fn what_was_in_the_cache_stays_and_the_rest_goes() {
-        // Beside the program: a temporary folder may be in memory, where nothing can be let go of.
-        let folder =
-            tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+    /// A file beside the program of which nothing is in the cache; `None` where the file system does not tell, or does not let go.
+    /// Not in the temporary folder, which may be in memory.
+    fn cold_file(len: u64) -> Option<(tempfile::TempDir, std::path::PathBuf)> {
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
         let path = folder.path().join("file");
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        let len = 3 * WINDOW + 12_345;
         file.write_all(&vec![7; usize::try_from(len).unwrap()]).unwrap();
         file.sync_all().unwrap();
-        let forget = || fadvise(file.as_fd(), 0, None, Advice::DontNeed).unwrap();
-        forget();
-        let Some(0) = resident(&file) else {
+        fadvise(file.as_fd(), 0, None, Advice::DontNeed).unwrap();
+        if resident(&file) != Some(0) {
             eprintln!("this file system does not tell, or does not let go: nothing to test");
-            return;
-        };
-        let mut hot = vec![0; 1 << 20];
-        let mut reader = File::open(&path).unwrap();
-        fadvise(reader.as_fd(), 0, None, Advice::Random).unwrap();
-        reader.seek(SeekFrom::Start(WINDOW - (1 << 19))).unwrap();
-        reader.read_exact(&mut hot).unwrap();
-        let before = resident(&file).unwrap();
-        assert!(before >= 1 << 20, "{before}");
-        let cache = PageCache::of(Arc::new(File::open(&path).unwrap()));
-        let mut source = File::open(&path).unwrap();
+            return None;
+        }
+        Some((folder, path))
+    }
+
+    /// Reads a file to its end as a backup does, with whatever reading ahead the kernel does here.
+    fn read_around(path: &std::path::Path) -> u64 {
+        let cache = PageCache::of(Arc::new(File::open(path).unwrap()));
+        let mut source = File::open(path).unwrap();
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         loop {
             let read = cache.around(at, buffer.len(), || source.read(&mut buffer).unwrap());
             if read == 0 {
-                break;
+                return at;
             }
             assert!(buffer[..read].iter().all(|byte| *byte == 7));
             at += read as u64;
+            // What the kernel reads ahead comes in meanwhile: a page on its way does not count as one in the cache.
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        drop(cache);
-        assert_eq!(at, len);
-        let after = resident(&file).unwrap();
-        assert!(
-            after >= before && after < before + (1 << 20),
-            "{before} before, {after} after, of {len}"
-        );
+    }
+
+    /// Bytes in the cache before and after a file is read, after `hot` was read from its middle.
+    fn before_and_after(len: u64, hot: usize) -> Option<(u64, u64)> {
+        let (_folder, path) = cold_file(len)?;
+        let mut reader = File::open(&path).unwrap();
+        fadvise(reader.as_fd(), 0, None, Advice::Random).unwrap();
+        reader.seek(SeekFrom::Start(WINDOW - hot as u64 / 2)).unwrap();
+        reader.read_exact(&mut vec![0; hot]).unwrap();
+        let before = resident(&reader).unwrap();
+        assert_eq!(read_around(&path), len);
+        Some((before, resident(&reader).unwrap()))
+    }
+
+    /// The kernel may take pages for others, or move one, at any moment: what holds in one of a few tries is what we do, and what we
+    /// do wrong is wrong in all of them.
+    fn stays_as_it_was(len: u64, hot: usize) {
+        let slack = 1 << 18;
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            let Some((before, after)) = before_and_after(len, hot) else { return };
+            if before + slack >= hot as u64 && before.abs_diff(after) < slack {
+                return;
+            }
+            seen.push((before, after));
+        }
+        panic!("bytes in the cache before and after, of {len}, {hot} of them read: {seen:?}");
+    }
+
+    #[test]
+    fn what_was_in_the_cache_stays_and_the_rest_goes() {
+        stays_as_it_was(3 * WINDOW + 12_345, 1 << 20);
+    }
+
+    /// A kernel that reads 8 MiB ahead is up to 16 MiB beyond what was asked for: each of it was looked at before it came.
+    #[test]
+    fn what_the_kernel_read_far_ahead_goes_too() {
+        stays_as_it_was(12 * WINDOW + 12_345, 0);
     }
 
     #[cfg(feature = "sqlite")]
