@@ -13,11 +13,13 @@
 //! 5. If nothing was spared, delete the list. Else it stands: another collector may be about to delete what
 //!    this one spared, so nobody may refer to it anew.
 //!
+//! In the end, what killed writers left and that never was an object goes ([`mantis_sink::Sink::sweep`]).
+//!
 //! A crash after 1 leaves nothing; after 2 to 4 a list that stands, and the next collector goes on at 3. Clocks
 //! decide when somebody is fenced, never whether that is safe.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, race_creators};
@@ -101,6 +103,9 @@ impl Repository {
             report: PruneReport::default(),
         };
         collector.run().await?;
+        if !options.dry_run {
+            collector.sweep().await;
+        }
         Ok(collector.report)
     }
 }
@@ -215,6 +220,15 @@ impl Collector<'_> {
         Ok(())
     }
 
+    /// What was to be freed is: temporary files that cannot be removed are no reason to call that a failure.
+    async fn sweep(&self) {
+        let since_1970 = Duration::from_millis(self.cutoff().0.max(0).unsigned_abs());
+        match self.repo.sink().sweep(UNIX_EPOCH + since_1970).await {
+            Ok(swept) => tracing::debug!(swept, "temporary files that killed writers left"),
+            Err(error) => tracing::warn!(%error, "temporary files that killed writers left stay"),
+        }
+    }
+
     async fn delete(&self, place: Place) -> Result<(), RepoError> {
         let key = place.key().map_err(|error| RepoError::damaged("an object", error))?;
         Ok(self.repo.sink().delete(&key).await?)
@@ -232,6 +246,11 @@ impl Collector<'_> {
             return Ok(());
         }
         let referred = self.references.read(self.repo, self.cutoff()).await?;
+        // Who forgot a backup may have been killed before that was durable: a power cut must not bring back a backup whose
+        // segments are gone.
+        for folder in [Place::FORGOTTEN, Place::OUTCOMES] {
+            self.repo.sink().settle(folder).await?;
+        }
         let count = condemned.len();
         let doomed: Vec<ObjectKey> =
             condemned.into_iter().filter(|key| !referred.keys.contains(key)).collect();

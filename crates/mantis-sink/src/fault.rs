@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -135,5 +136,10 @@ impl Sink for FaultSink {
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
         self.through("settle", folder, self.inner.settle(folder), |_, ()| ()).await
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
+        let sweep = self.inner.sweep(before);
+        self.through("tidy up", "temporary files", sweep, |_, swept| swept).await
     }
 }

@@ -47,6 +47,7 @@ mod sftp_sink;
 mod sink;
 #[cfg(feature = "remote")]
 mod stream_config;
+mod temporary;
 #[cfg(feature = "_http")]
 mod transport;
 mod url;

@@ -3,7 +3,7 @@
 //! An object is written under a temporary name in `.tmp`, synced, renamed to its own name without
 //! replacing anything, and then its folder is synced. What a crash leaves, step by step:
 //!
-//! 1. while writing or before the sync: a nameless rest in `.tmp`, which nobody reads;
+//! 1. while writing or before the sync: a nameless rest in `.tmp`, which nobody reads, and which [`Sink::sweep`] removes;
 //! 2. after the rename, before the folder's sync: the object, whole, or nothing: it was not
 //!    acknowledged;
 //! 3. after the folder's sync: the object.
@@ -12,16 +12,18 @@
 //! folder; hence this one.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
+use rustix::fs::{Advice, fadvise};
 
+use crate::temporary::{self, Temporary};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 const TEMPORARY: &str = ".tmp";
@@ -76,29 +78,6 @@ fn write_pieces(file: &mut File, pieces: &[Bytes]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file its final name, unless something has it. File systems without a rename that does not
-/// replace get a hard link, which does not either.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        result => Ok(result?),
-    }
-}
-
-/// Removes a temporary file unless it was renamed away.
-struct Temporary(Option<PathBuf>);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 impl LocalSink {
     /// The store in a folder, which need not exist before the first object is put.
     #[must_use]
@@ -115,23 +94,18 @@ impl LocalSink {
         let folder = path.parent().unwrap_or(&self.root);
         let temporaries = self.root.join(TEMPORARY);
         make_folder(&temporaries)?;
-        let name = getrandom::u64().map_err(io::Error::other)?;
-        let mut temporary = Temporary(None);
-        let path_before = temporaries.join(format!("{name:016x}"));
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path_before)?;
-        temporary.0 = Some(path_before.clone());
-        write_pieces(&mut file, payload.pieces())?;
+        let mut temporary = Temporary::new(&temporaries)?;
+        let file = temporary.file();
+        write_pieces(file, payload.pieces())?;
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
         if payload.len() >= LARGE {
             // What is read again, if ever, on another day, is not to push out what databases read now. Only advice.
-            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            let _ = fadvise(&*file, 0, None, Advice::DontNeed);
         }
-        drop(file);
         // Someone may delete a folder's last object, and the folder, since it was made: then it is made again.
         for turn in 0.. {
-            let renamed = make_folder(folder).and_then(|()| rename_new(&path_before, &path));
+            let renamed = make_folder(folder).and_then(|()| temporary.rename_new(&path));
             match renamed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && turn < FOLDER_RACES => {}
                 result => {
@@ -140,7 +114,6 @@ impl LocalSink {
                 }
             }
         }
-        temporary.0 = None;
         sync_folder(folder)?;
         self.settle_once(folder)
     }
@@ -303,6 +276,12 @@ impl Sink for LocalSink {
         let what = if folder.is_empty() { "all objects" } else { folder };
         done.map_err(|error| SinkError::io("settle", what, self.root.display(), error))
     }
+
+    async fn sweep(&self, _before: SystemTime) -> Result<u64, SinkError> {
+        let temporaries = self.root.join(TEMPORARY);
+        let swept = self.blocking(move |_| temporary::sweep(&temporaries)).await?;
+        swept.map_err(|error| SinkError::io("tidy up", TEMPORARY, self.root.display(), error))
+    }
 }
 
 #[cfg(test)]
@@ -337,6 +316,28 @@ mod tests {
         assert!(sink.put_new(&key("a/b"), "below a file".into()).await.is_err());
         assert_eq!(fs::read_dir(folder.path().join(TEMPORARY)).unwrap().count(), 0);
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"one");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sweeping_beside_writers_takes_nothing_of_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(folder.path());
+        let writers = (0..4).map(|n| {
+            let sink = sink.clone();
+            tokio::spawn(async move {
+                for round in 0..50 {
+                    sink.put_new(&key(&format!("{n}/{round}")), "one".into()).await.unwrap();
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+            sink.sweep(SystemTime::now()).await.unwrap();
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert_eq!(sink.list("").await.unwrap().len(), 200);
     }
 
     /// Whoever deletes the last object of a folder removes the folder, under the hands of the others.

@@ -1,6 +1,7 @@
 //! A sink that writes down every call, so that tests can count and order them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -84,5 +85,9 @@ impl Sink for RecordingSink {
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
         self.inner.settle(folder).await
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
+        self.inner.sweep(before).await
     }
 }

@@ -247,6 +247,10 @@ impl Sink for RetrySink {
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
         self.again("settle", folder, || self.inner.settle(folder)).await
     }
+
+    async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
+        self.again("tidy up", "temporary files", || self.inner.sweep(before)).await
+    }
 }
 
 #[cfg(test)]

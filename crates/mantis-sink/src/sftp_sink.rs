@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -248,6 +249,27 @@ impl SftpSink {
         Ok(found)
     }
 
+    /// The protocol has no locks: by age.
+    async fn sweep_folder(sftp: &Sftp, folder: &Path, before: SystemTime) -> Result<u64, Error> {
+        use futures::TryStreamExt;
+        let dir = match sftp.fs().open_dir(folder).await {
+            Err(error) if is_kind(&error, SftpErrorKind::NoSuchFile) => return Ok(0),
+            dir => dir?,
+        };
+        let entries: Vec<_> = dir.read_dir().try_collect().await?;
+        let mut swept = 0;
+        for entry in entries {
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            let changed =
+                entry.metadata().modified().map(openssh_sftp_client::UnixTimeStamp::as_system_time);
+            if is_file && changed.is_some_and(|changed| changed < before) {
+                sftp.fs().remove_file(folder.join(entry.filename())).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
     async fn len(&self, doing: &'static str, key: &ObjectKey) -> Result<u64, SinkError> {
         let connection = self.connection().await?;
         match connection.0.fs().metadata(self.path(key.as_str())).await {
@@ -342,5 +364,13 @@ impl Sink for SftpSink {
             tracing::trace!(%error, "the folder stays");
         }
         Ok(())
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
+        let connection = self.connection().await?;
+        match Self::sweep_folder(&connection.0, &self.path(TEMPORARY), before).await {
+            Ok(swept) => Ok(swept),
+            Err(error) => Err(self.fail("tidy up", TEMPORARY, error).await),
+        }
     }
 }

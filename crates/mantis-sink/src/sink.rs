@@ -1,4 +1,4 @@
-//! The eight calls.
+//! What a store of objects does.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -133,5 +133,15 @@ pub trait Sink: Send + Sync + Debug {
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
         let _ = folder;
         Ok(())
+    }
+
+    /// Removes what writers that were killed left and that is no object: temporary files. Nothing of a writer that is
+    /// still at work; a store that cannot tell removes what last changed before `before`. How many were removed.
+    ///
+    /// # Errors
+    /// What keeps the store from it; some may be gone.
+    async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
+        let _ = before;
+        Ok(0)
     }
 }
