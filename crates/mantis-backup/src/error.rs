@@ -61,6 +61,27 @@ pub enum Error {
     },
 }
 
+/// What can be said of an error by what the operating system reported, where there is nothing better.
+fn help_by_cause(error: &Error) -> &'static str {
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if let Some(error) = next.downcast_ref::<std::io::Error>() {
+            return match error.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    "free some space"
+                }
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    "give this user the right to read and write there"
+                }
+                std::io::ErrorKind::NotFound => "check that it is there",
+                _ => "check the disk, and that this process may open enough files (ulimit -n)",
+            };
+        }
+        cause = next.source();
+    }
+    "see the causes above; with -v there is more about them"
+}
+
 impl Error {
     /// The error with all its causes on one line.
     #[must_use]
@@ -102,9 +123,14 @@ impl Error {
         }
     }
 
-    /// What a person can do about it.
+    /// What a person can do about it; nothing for what someone asked for.
     #[must_use]
     pub fn help(&self) -> Option<String> {
+        let by_cause = || (!self.is_cancelled()).then(|| help_by_cause(self).to_owned());
+        self.own_help().or_else(by_cause)
+    }
+
+    fn own_help(&self) -> Option<String> {
         match self {
             Self::Snapshot(error) => error.help(),
             Self::Repo(RepoError::Target { source }) => {

@@ -5,8 +5,8 @@
 //! 1. while pages are written, or before the sync: the temporary file `.NAME.mantis-restore`, which nothing
 //!    takes for a database; the target as it was. The next restore to the same target goes on with that file:
 //!    pages that are right in it, proved by their hashes, are not fetched again;
-//! 2. after the sync, while sidecars of an old database are set aside or removed: with `replace`, the
-//!    old database without its WAL; the restore can be run again. Had the new file come first, a crash
+//! 2. after the sync, while sidecars of an old database are set aside or removed, and the folder synced: with
+//!    `replace`, the old database without its WAL; the restore can be run again. Had the new file come first, a crash
 //!    would leave it with a foreign WAL, which SQLite would replay into it;
 //! 3. after the rename, before the folder's sync: the old file or the new one, each whole;
 //! 4. after the folder's sync: the new one.
@@ -217,8 +217,10 @@ impl RestoreFile {
     }
 
     /// Takes an old database's sidecars out of the way: removed where the database is replaced, set
-    /// aside where there is none whose they could be.
+    /// aside where there is none whose they could be. It is durable before this returns: a power cut after the rename
+    /// that follows must not bring them back beside the new file.
     fn clear_sidecars(&self) -> io::Result<()> {
+        let mut cleared = false;
         for sidecar in sidecars(&self.target) {
             if fs::symlink_metadata(&sidecar).is_err() {
                 continue;
@@ -230,8 +232,13 @@ impl RestoreFile {
                 aside.push(format!(".set-aside-{}", std::process::id()));
                 renameat_with(CWD, &sidecar, CWD, PathBuf::from(aside), RenameFlags::NOREPLACE)?;
             }
+            cleared = true;
         }
-        Ok(())
+        if cleared { self.sync_folder() } else { Ok(()) }
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(folder_of(&self.target))?.sync_all()
     }
 
     fn publish(&self) -> io::Result<()> {
@@ -275,8 +282,7 @@ impl PageTarget for RestoreFile {
         self.clear_sidecars().map_err(fail("take old sidecar files away from"))?;
         self.publish().map_err(fail("rename the restored file to"))?;
         self.finished = true;
-        let folder = File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all());
-        folder.map_err(fail("sync the folder of"))
+        self.sync_folder().map_err(fail("sync the folder of"))
     }
 }
 

@@ -29,7 +29,10 @@ pub(crate) fn os_error(doing: &'static str, path: &Path, error: io::Error) -> Sn
         io::ErrorKind::StorageFull => {
             Some("free some space, or set another folder for temporary files")
         }
-        _ => None,
+        _ if is_out_of_files(&error) => {
+            Some("allow more open files (ulimit -n), or back up fewer sources at once")
+        }
+        _ => Some("check the disk that holds it"),
     };
     SnapshotError::Engine {
         doing,
@@ -38,6 +41,14 @@ pub(crate) fn os_error(doing: &'static str, path: &Path, error: io::Error) -> Sn
         help: help.map(str::to_owned),
         retryable: false,
     }
+}
+
+/// `EMFILE`, `ENFILE`: this process, or the system, may have no more files open.
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Refuses what is no regular file; symbolic links are followed.

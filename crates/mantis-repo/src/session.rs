@@ -192,14 +192,18 @@ impl Session {
     /// Commits: from here on the backup of this manifest exists.
     ///
     /// Of this and a collector that gives the session up, exactly one can create the outcome. Where
-    /// the answer is lost, reading back tells who it was.
+    /// the answer is lost, reading back tells who it was. Where the store itself failed, an outcome that is seen need not
+    /// be durable (a folder whose sync failed shows it, and a power cut takes it): that is no success.
     pub(crate) async fn commit(mut self, manifest: ObjectHash) -> Result<(), RepoError> {
         let ours = SessionOutcome::Commit { manifest };
         let salt = self.salt();
         let created = create_outcome(&self.repo, self.id, &ours, salt).await;
         if !matches!(created, Ok(true)) {
             match read_outcome(&self.repo, self.id).await {
-                Ok(found) if found == ours => {}
+                Ok(found) if found == ours => match created {
+                    Err(error) if !error.is_retryable() => return Err(error),
+                    _ => {}
+                },
                 Ok(_) => return Err(RepoError::Fenced),
                 Err(error) => return Err(created.err().unwrap_or(error)),
             }
