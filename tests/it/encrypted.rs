@@ -76,11 +76,12 @@ fn keys_are_listed_added_removed_and_rotated() {
     assert_eq!(json(&with(&world, "second", &["verify"]))["checked"], 2);
 }
 
-const IDENTITY: &str = "AGE-SECRET-KEY-1U3ES59HHG4ZZCWGWCZ3XKRLAYZ5UMCQHU42PSTHJGWALSAX39H2QEUZQ06";
-const RECIPIENT: &str = "age19nfdm6eszune6hsar7kfetwyzrpzay85zy4q7200myhu9xvh9eksdc23e3";
+pub(crate) const IDENTITY: &str =
+    "AGE-SECRET-KEY-1U3ES59HHG4ZZCWGWCZ3XKRLAYZ5UMCQHU42PSTHJGWALSAX39H2QEUZQ06";
+pub(crate) const RECIPIENT: &str = "age19nfdm6eszune6hsar7kfetwyzrpzay85zy4q7200myhu9xvh9eksdc23e3";
 const OTHER: &str = "AGE-SECRET-KEY-1VMC4DGJTMRYD5095E0PWQSUFS0T47EQCNKQ6DERWCU4WJF0N3CFS7QH793";
 
-fn identity_files(world: &World) {
+pub(crate) fn identity_files(world: &World) {
     std::fs::write(world.path("id"), format!("# created: now\n{IDENTITY}\n")).unwrap();
     std::fs::write(world.path("other"), OTHER).unwrap();
 }

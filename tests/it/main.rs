@@ -4,10 +4,16 @@
 
 mod contract;
 mod copies;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod crash_points;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod crash_stage;
 mod daemon;
 mod daemons_year;
 mod damage;
 mod encrypted;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod failing_calls;
 mod kills;
 mod leftovers;
 mod library;

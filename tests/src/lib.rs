@@ -3,8 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+pub mod contents;
 pub mod daemon;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod disk;
 pub mod servers;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod trace;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

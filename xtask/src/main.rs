@@ -19,6 +19,7 @@ const HELP: &str = "cargo xtask COMMAND
   arrows    proves that the crates depend on each other as docs/architecture.md says
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
+  faults    every call on the disk fails in every way, every two crashes of a collection; more than the tests do
   kills     the daemon for ten minutes, killed five times while a database is written
   sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         "features" => features::run(),
         "loom" => test::loom(),
         "kills" => test::kills(),
+        "faults" => test::faults(),
         "sim" => sim::run(rest),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),

@@ -53,6 +53,14 @@ pub(crate) fn kills() -> Done {
     cargo(&[&built[..], &chosen].concat())
 }
 
+/// `cargo xtask faults`
+pub(crate) fn faults() -> Done {
+    let built =
+        ["test", "--locked", "--workspace", "--all-features", "--test", "command", "--test", "it"];
+    let chosen = ["--", "--ignored", "--nocapture", "crash_points", "failing_calls"];
+    cargo(&[&built[..], &chosen].concat())
+}
+
 /// `cargo xtask loom`
 pub(crate) fn loom() -> Done {
     let arguments = [
