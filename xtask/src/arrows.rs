@@ -31,6 +31,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mantis-stream",
         ],
     ),
+    (
+        "mantis-fuzz",
+        &[
+            "mantis-backup",
+            "mantis-cow",
+            "mantis-engine",
+            "mantis-page",
+            "mantis-repo",
+            "mantis-schedule",
+            "mantis-sink",
+            "mantis-stream",
+        ],
+    ),
     ("mantis-tests", &["mantis-backup", "mantis-sink"]),
     ("xtask", &[]),
 ];

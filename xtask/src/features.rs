@@ -4,13 +4,13 @@ use crate::command::{Done, cargo};
 
 /// Crates with features, and the features.
 const FEATURES: &[(&str, &[&str])] = &[
-    ("mantis-engine", &["sqlite", "redb", "file"]),
+    ("mantis-engine", &["sqlite", "redb", "file", "fuzzing"]),
     ("mantis-stream", &["encryption", "streams"]),
     (
         "mantis-sink",
         &["opendal", "testing", "remote", "s3", "gcs", "azblob", "webdav", "sftp", "full"],
     ),
-    ("mantis-repo", &["encryption"]),
+    ("mantis-repo", &["encryption", "fuzzing"]),
     (
         "mantis-backup",
         &[

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod command;
 mod features;
+mod fuzz;
 mod integration;
 mod sim;
 mod test;
@@ -20,6 +21,7 @@ const HELP: &str = "cargo xtask COMMAND
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table
   faults    every call on the disk fails in every way, every two crashes of a collection; more than the tests do
+  fuzz      every decoder, hostile repositories, backups against a model: fuzz [TARGET…] [--seconds N] [--address]
   kills     the daemon for ten minutes, killed five times while a database is written
   sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "arrows" => arrows::run(),
         "features" => features::run(),
         "loom" => test::loom(),
+        "fuzz" => fuzz::run(rest),
         "kills" => test::kills(),
         "faults" => test::faults(),
         "sim" => sim::run(rest),

@@ -315,7 +315,8 @@ impl BackupWriter {
         sum.add(gained.terms);
         sum.subtract(lost.terms);
         sum.add(terms.shape(self.meta.page_size, self.meta.byte_len));
-        let zeros = parent.map_or(0, |parent| parent.pages_zero) + gained.zeros;
+        // What a parent says of itself is read from the store.
+        let zeros = parent.map_or(0, |parent| parent.pages_zero).saturating_add(gained.zeros);
         BackupInfo {
             id: BackupId(session.unique),
             generation: 0,

@@ -156,7 +156,7 @@ impl Repository {
                 if layer.borrows.iter().map(|run| run.pages).sum::<u64>() > MAX_BORROWED {
                     survey.fixed.insert(id);
                 } else if !survey.layers.contains_key(&id) {
-                    survey.total += own_bytes(&layer);
+                    survey.total = survey.total.saturating_add(own_bytes(&layer));
                     survey.layers.insert(id, layer);
                 }
             }

@@ -36,6 +36,8 @@ mod envelope;
 mod error;
 mod fingerprint;
 mod forget;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ids;
 mod index_cache;
 #[cfg(feature = "encryption")]

@@ -171,6 +171,8 @@ pub struct Manifest {
     pub layers: Vec<Layer>,
 }
 
+/// The longest segment that is read, in bytes.
+pub(crate) const MAX_SEGMENT_LEN: u64 = 1 << 30;
 /// The most layers of a manifest that is read.
 const MAX_LAYERS: usize = 4096;
 /// The most segments of a layer.
@@ -242,6 +244,12 @@ fn check_layer(object: &str, layer: &Layer) -> Result<(), RepoError> {
     for segment in &layer.segments {
         if segment.last < segment.first || segment.first < 1 || segment.last > MAX_PAGE_COUNT {
             return damaged("a segment has pages that there cannot be");
+        }
+        // What sums of lengths and pages rely on.
+        if segment.len > MAX_SEGMENT_LEN || segment.pages > segment.last - segment.first + 1 {
+            return damaged(
+                "a segment is longer than there can be, or has more pages than it spans",
+            );
         }
         if segment.first < due && layer.borrows.is_empty() {
             return damaged("the segments of a layer do not ascend");

@@ -7,13 +7,11 @@ use mantis_page::{PageNo, PageRange, PageRun};
 use mantis_sink::{Sink, Span};
 
 use crate::envelope::{Envelope, HEADER_LEN, Header, Kind};
+use crate::manifest::MAX_SEGMENT_LEN;
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{FrameRef, SegmentIndex};
 use crate::vault::Vault;
 use crate::{ObjectHash, PageHasher, Place, RepoError, Repository, SegmentRef};
-
-/// The largest segment that is read, in bytes.
-const MAX_SEGMENT_LEN: u64 = 1 << 30;
 
 /// A segment, named by a manifest.
 #[derive(Debug, Clone)]

@@ -12,6 +12,8 @@
 mod check;
 mod connection;
 mod frozen_wal;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod header;
 mod hot_journal;
 mod in_use;
