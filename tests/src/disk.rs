@@ -179,7 +179,7 @@ impl Disk {
     /// Something is done to the folder; what is about other places changes nothing.
     pub fn apply(&mut self, effect: &Effect) {
         match &effect.operation {
-            Operation::Read { .. } => {}
+            Operation::Read { .. } | Operation::Look { .. } => {}
             Operation::Open { path, create, truncate } => match self.find(path) {
                 Some(_) if *truncate => self.write(path, Change::Resize(0)),
                 None if *create => {

@@ -25,9 +25,14 @@ pub enum Operation {
         /// Emptied.
         truncate: bool,
     },
-    /// Something is read of a file, a folder or what is known of it.
+    /// Bytes of a file are read.
     Read {
         /// Of which.
+        path: PathBuf,
+    },
+    /// The names in a folder are read, or what is known of a file.
+    Look {
+        /// At which.
         path: PathBuf,
     },
     /// Bytes are written.
@@ -97,6 +102,7 @@ impl Operation {
             Self::Rename { from, to } | Self::Link { from, to } => vec![from, to],
             Self::Open { path, .. }
             | Self::Read { path }
+            | Self::Look { path }
             | Self::Write { path, .. }
             | Self::Resize { path, .. }
             | Self::Sync { path }
@@ -109,7 +115,12 @@ impl Operation {
     /// Whether it leaves everything as it is.
     #[must_use]
     pub fn only_looks(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Open { create: false, truncate: false, .. })
+        matches!(
+            self,
+            Self::Read { .. }
+                | Self::Look { .. }
+                | Self::Open { create: false, truncate: false, .. }
+        )
     }
 }
 
@@ -195,19 +206,17 @@ impl Stopped {
             libc::SYS_creat => {
                 Operation::Open { path: self.path(here, a)?, create: true, truncate: true }
             }
-            libc::SYS_read
-            | libc::SYS_readv
-            | libc::SYS_pread64
-            | libc::SYS_preadv
-            | libc::SYS_getdents64
-            | libc::SYS_fstat => Operation::Read { path: self.file(a)? },
+            libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv => {
+                Operation::Read { path: self.file(a)? }
+            }
+            libc::SYS_getdents64 | libc::SYS_fstat => Operation::Look { path: self.file(a)? },
             libc::SYS_stat | libc::SYS_lstat | libc::SYS_access | libc::SYS_readlink => {
-                Operation::Read { path: self.path(here, a)? }
+                Operation::Look { path: self.path(here, a)? }
             }
             libc::SYS_newfstatat | libc::SYS_statx => {
                 let empty = self.text(b).is_none_or(|text| text.is_empty());
                 let path = if empty { self.file(a)? } else { self.path(a, b)? };
-                Operation::Read { path }
+                Operation::Look { path }
             }
             libc::SYS_write | libc::SYS_writev => {
                 Operation::Write { path: self.file(a)?, at: self.position(a) }
