@@ -23,6 +23,7 @@ mod archive;
 mod backup_writer;
 mod borrow_cursor;
 mod borrow_pages;
+mod borrowed_runs;
 mod catalogue;
 mod collector;
 mod compact;

@@ -204,6 +204,9 @@ impl Manifest {
         if capacity.is_none_or(|capacity| capacity < meta.byte_len) || meta.byte_len < short {
             return Err(RepoError::damaged(object, "its page count and its length do not agree"));
         }
+        if manifest.info.generation == u32::MAX {
+            return Err(RepoError::damaged(object, "there can be no generation after its own"));
+        }
         if meta.page_count > MAX_PAGE_COUNT || manifest.layers.len() > MAX_LAYERS {
             return Err(RepoError::damaged(
                 object,

@@ -1,12 +1,12 @@
 //! The pages of a backup, each proved, in any order and in parallel.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
+use crate::borrowed_runs::BorrowedRuns;
 use crate::layer_pages::blocking;
 use crate::segment_reader::{OpenSegment, SegmentReader, wanted_ranges};
 use crate::{Layer, Manifest, PageHasher, RepoError, Repository, SegmentRef};
@@ -45,9 +45,6 @@ pub struct RestoreSummary {
 /// Takes what a restore gives out.
 pub type Give =
     dyn Fn(Restored) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
-
-/// Pages of a segment that are borrowed, each with the numbers it is borrowed under.
-type Borrowed = HashMap<u64, Vec<PageNo>>;
 
 /// What all segments of a restore share.
 struct Shared {
@@ -96,15 +93,18 @@ impl Shared {
         &self,
         segment: &SegmentReader,
         bytes: bytes::Bytes,
-        wanted: &Borrowed,
+        runs: &BorrowedRuns,
+        newer: &PageSet,
     ) -> Result<(), RepoError> {
         let open = self.open(segment, bytes)?;
         let size = open.index.page_size;
-        open.read_pages(&self.hasher, &|page| wanted.contains_key(&page.get()), &mut |run| {
+        let wanted = |page: &PageNo| page.get() <= self.page_count && !newer.contains(*page);
+        let borrowed = |page: PageNo| runs.pages_of(page).any(|own| wanted(&own));
+        open.read_pages(&self.hasher, &borrowed, &mut |run| {
             for (page, at) in run.range().pages().zip(0..) {
                 let bytes = run.bytes().slice(at * size.bytes()..(at + 1) * size.bytes());
-                for own in wanted.get(&page.get()).into_iter().flatten() {
-                    let own = PageRun::new(*own, size, bytes.clone());
+                for own in runs.pages_of(page).filter(wanted) {
+                    let own = PageRun::new(own, size, bytes.clone());
                     let own = own.map_err(|error| RepoError::damaged(&segment.object, error))?;
                     self.give(Restored::Pages(own))?;
                 }
@@ -223,21 +223,16 @@ impl Repository {
         layer: &Layer,
         options: &RestoreOptions,
         shared: &Arc<Shared>,
-        newer: &PageSet,
+        newer: &Arc<PageSet>,
     ) -> Result<u64, RepoError> {
-        let mut wanted: Vec<Borrowed> = vec![Borrowed::new(); layer.segments.len()];
-        for (borrow, at) in
-            layer.borrows.iter().flat_map(|run| (0..run.pages).map(move |at| (run, at)))
-        {
-            let page = PageNo::new(borrow.first + at);
-            let page =
-                page.filter(|page| page.get() <= shared.page_count && !newer.contains(*page));
-            if let (Some(page), Some(wanted)) = (page, wanted.get_mut(borrow.segment as usize)) {
-                wanted.entry(borrow.from + at).or_default().push(page);
-            }
-        }
         let mut fetched = 0;
-        for (reference, wanted) in layer.segments.iter().zip(wanted) {
+        let mut borrows = layer.borrows.clone();
+        borrows.sort_unstable_by_key(|run| run.segment);
+        for of_segment in borrows.chunk_by(|a, b| a.segment == b.segment) {
+            let number = of_segment.first().map_or(0, |run| run.segment);
+            // A manifest whose runs name no segment is not read at all.
+            let Some(reference) = layer.segments.get(number as usize) else { continue };
+            let wanted = BorrowedRuns::new(of_segment, shared.page_count, newer);
             if options.cancel.is_cancelled() {
                 return Err(RepoError::Cancelled);
             }
@@ -248,7 +243,8 @@ impl Repository {
             let bytes = segment.fetch(self.sink()).await?;
             fetched += bytes.len() as u64;
             let shared = Arc::clone(shared);
-            blocking(move || shared.decode_borrowed(&segment, bytes, &wanted)).await?;
+            let newer = Arc::clone(newer);
+            blocking(move || shared.decode_borrowed(&segment, bytes, &wanted, &newer)).await?;
         }
         Ok(fetched)
     }
