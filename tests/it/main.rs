@@ -14,6 +14,7 @@ mod damage;
 mod encrypted;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod failing_calls;
+mod kill_rounds;
 mod kills;
 mod leftovers;
 mod library;

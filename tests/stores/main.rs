@@ -5,5 +5,6 @@
 
 mod conformance;
 mod faults;
+mod kill_rounds;
 mod lives;
 mod own_store;

@@ -22,7 +22,7 @@ const HELP: &str = "cargo xtask COMMAND
   loom      every interleaving of the copy-on-write table
   faults    every call on the disk fails in every way, every two crashes of a collection; more than the tests do
   fuzz      every decoder, hostile repositories, backups against a model: fuzz [TARGET…] [--seconds N] [--address]
-  kills     the daemon for ten minutes, killed five times while a database is written
+  kills     thousands of commands and the daemon, killed and stopped while a database is written
   sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'

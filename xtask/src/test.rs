@@ -49,8 +49,9 @@ pub(crate) fn kills() -> Done {
     install_writers()?;
     let built =
         ["test", "--locked", "--workspace", "--all-features", "--test", "command", "--test", "it"];
-    let chosen = ["--", "--ignored", "--nocapture", "ten_minutes_and_five_kills"];
-    cargo(&[&built[..], &chosen].concat())
+    let chosen = ["--", "--ignored", "--nocapture", "kills::", "kill_rounds::"];
+    cargo(&[&built[..], &chosen].concat())?;
+    crate::integration::kills()
 }
 
 /// `cargo xtask faults`
