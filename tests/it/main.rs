@@ -25,5 +25,6 @@ mod reader;
 mod restores;
 mod retention;
 mod simulated_year;
+mod soak;
 mod sources;
 mod transfer;

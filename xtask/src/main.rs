@@ -10,6 +10,7 @@ mod integration;
 mod sim;
 mod test;
 mod tidy;
+mod unsafe_inventory;
 
 use std::process::ExitCode;
 
@@ -26,7 +27,8 @@ const HELP: &str = "cargo xtask COMMAND
   sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
-  tidy      file sizes, module docs, left-over words
+  soak      the daemon for a long while, and what it takes meanwhile: soak [--minutes N]
+  tidy      file sizes, module docs, left-over words, the list of unsafe code
   bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [stores] [incremental] [scale] [memory] [cache]
   deny      licences, bans and sources of dependencies
 ";
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "kills" => test::kills(),
         "faults" => test::faults(),
         "sim" => sim::run(rest),
+        "soak" => test::soak(rest),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
         "integration" => integration::run(rest),

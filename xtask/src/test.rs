@@ -54,6 +54,22 @@ pub(crate) fn kills() -> Done {
     crate::integration::kills()
 }
 
+/// `cargo xtask soak [--minutes N]`
+pub(crate) fn soak(arguments: &[String]) -> Done {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let minutes = match words[..] {
+        [] => "30",
+        ["--minutes", minutes] if minutes.parse::<u64>().is_ok() => minutes,
+        _ => return Err("soak [--minutes N]".into()),
+    };
+    install_writers()?;
+    let built =
+        ["test", "--locked", "--workspace", "--all-features", "--test", "command", "--test", "it"];
+    let chosen = ["--", "--ignored", "--nocapture", "for_as_long_as_told"];
+    let arguments = [&built[..], &chosen].concat();
+    command::run(program("cargo", &arguments).env("MANTIS_SOAK_MINUTES", minutes))
+}
+
 /// `cargo xtask faults`
 pub(crate) fn faults() -> Done {
     let built =

@@ -40,5 +40,5 @@ pub(crate) fn run() -> Done {
         let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
         found.extend(faults(path, &text).into_iter().map(|fault| format!("{path}: {fault}")));
     }
-    if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
+    if found.is_empty() { crate::unsafe_inventory::check() } else { Err(found.join("\n")) }
 }
