@@ -218,3 +218,42 @@ impl Drop for FrozenFile {
         self.cow.table.close(self.epoch);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of which one read gives only a few.
+    fn short_file(len: usize) -> std::fs::File {
+        let file = tempfile::tempfile().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![7; len], 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn past_its_end_a_file_reads_as_zeros() {
+        let mut buf = [1; 600];
+        LiveFile::read_at(&short_file(500), 0, &mut buf).unwrap();
+        assert!(
+            buf[..500].iter().all(|byte| *byte == 7) && buf[500..].iter().all(|byte| *byte == 0)
+        );
+        LiveFile::read_at(&short_file(500), 0, &mut []).unwrap();
+        let folder = std::fs::File::open("/").unwrap();
+        assert!(LiveFile::read_at(&folder, 0, &mut buf).is_err());
+    }
+
+    #[test]
+    fn writes_of_nothing_and_beyond_all_pages_save_nothing() {
+        let cow = Arc::new(CowFile::new(PageSize::MIN, CowLimits::default()));
+        let live = short_file(2048);
+        let frozen = cow.freeze(2048).unwrap();
+        cow.before_write(&live, 0, 0);
+        cow.before_write(&live, u64::MAX, 1);
+        cow.before_truncate(&live, 2048, 2048);
+        assert_eq!(cow.stats().images, 0);
+        cow.before_truncate(&live, 1024, 2048);
+        assert_eq!(cow.stats().images, 2);
+        drop(frozen);
+        assert_eq!(cow.stats().images, 0);
+    }
+}

@@ -167,4 +167,16 @@ mod tests {
         let token = dirty.commit(&running);
         assert_eq!(dirty.seal().since(&token), None);
     }
+
+    #[test]
+    fn a_seal_that_is_not_the_last_gives_a_token_that_nobody_relies_on() {
+        let dirty = DirtyPages::new();
+        dirty.mark(page(1));
+        let first = dirty.seal();
+        let second = dirty.seal();
+        let token = dirty.commit(&first);
+        assert_eq!(second.since(&token), None);
+        assert_eq!(dirty.seal().since(&token), None);
+        dirty.abort(&first);
+    }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mantis_cow::{CowFile, CowLimits, FrozenFile, LiveFile};
+use mantis_cow::{CowFile, CowLimits, EpochTable, FrozenFile, LiveFile, MAX_PAGES, Saved};
 use mantis_page::PageSize;
 use proptest::prelude::*;
 
@@ -199,4 +199,24 @@ fn a_full_spill_loses_the_snapshot_not_the_write() {
     assert_eq!(cow.stats().images, 0);
     let next = cow.freeze(4096).unwrap();
     assert!(!next.is_lost());
+}
+
+#[test]
+fn epochs_at_the_edges() {
+    let table: EpochTable<u8> = EpochTable::new();
+    assert!(matches!(
+        table.open(MAX_PAGES + 1),
+        Err(mantis_cow::CowError::TooManyPages { pages, .. }) if pages == MAX_PAGES + 1
+    ));
+    let epoch = table.open(MAX_PAGES).unwrap();
+    // A page that no table can hold is in no snapshot.
+    assert_eq!(table.save(MAX_PAGES, || Ok::<_, ()>(1)), Ok(Saved::NotNeeded));
+    assert_eq!(table.saved(epoch, MAX_PAGES), None);
+    table.mark_lost(epoch);
+    assert!(table.is_lost(epoch));
+    table.close(epoch);
+    // Closing twice does nothing, and what is closed counts as lost.
+    table.close(epoch);
+    table.mark_lost(epoch);
+    assert!(table.is_lost(epoch) && table.is_idle() && table.images() == 0);
 }

@@ -294,3 +294,7 @@ pub(crate) fn open_list(object: &str, bytes: &Bytes, vault: &Vault) -> Result<La
     check_layer(object, &layer)?;
     Ok(layer)
 }
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

@@ -68,3 +68,26 @@ impl Policy {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_empty_until_it_has_a_rule_or_a_cap() {
+        assert!(Policy::default().is_empty() && Policy::default().has_no_rule());
+        let day = || Some(Span::days(1));
+        for (policy, rules) in [
+            (Policy { keep_last: Some(1), ..Policy::default() }, true),
+            (Policy { keep_daily: Some(1), ..Policy::default() }, true),
+            (Policy { keep_within: day(), ..Policy::default() }, true),
+            (Policy { keep_tags: vec!["a".into()], ..Policy::default() }, true),
+            (Policy { max_age: day(), ..Policy::default() }, false),
+            (Policy { max_count: Some(1), ..Policy::default() }, false),
+            (Policy { min_free: Some(1), ..Policy::default() }, false),
+        ] {
+            assert!(!policy.is_empty(), "{policy:?}");
+            assert_eq!(policy.has_no_rule(), !rules, "{policy:?}");
+        }
+    }
+}

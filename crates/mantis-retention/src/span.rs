@@ -268,4 +268,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_longest_spans_and_longer_ones() {
+        for (text, fits) in [
+            ("1000y", true),
+            ("1001y", false),
+            ("365000d", true),
+            ("365001d", false),
+            ("8760000h", true),
+            ("8760001h", false),
+            ("12000mo", true),
+            ("1y5m30s", true),
+        ] {
+            assert_eq!(text.parse::<Span>().is_ok(), fits, "{text}");
+        }
+        // Seconds of a thousand years are days and what is left.
+        let long: Span = "8759999h".parse().unwrap();
+        assert_eq!(long.to_string(), "364999d23h");
+    }
 }

@@ -300,3 +300,52 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_told_of_jobs_that_are_not_there_or_not_running_changes_nothing() {
+    let mut agenda = agenda([hourly("a"), hourly("b")]);
+    let now = at("25T00:30:00");
+    assert!(agenda.update(hourly("c"), now).is_err() && agenda.pause("c").is_err());
+    assert!(agenda.resume("c", now).is_err());
+    // Nothing of it runs: it is gone at once.
+    agenda.delete("b").unwrap();
+    assert_eq!(agenda.state().jobs.len(), 1);
+    // Resumed though it was not paused, and changed in nothing that matters to its times: they stay.
+    let before = agenda.next_wakeup();
+    agenda.resume("a", at("25T00:59:00")).unwrap();
+    let slower = Job { timeout: Some(Duration::from_secs(9)), ..hourly("a") };
+    agenda.update(slower, at("25T00:59:00")).unwrap();
+    assert_eq!(agenda.next_wakeup(), before);
+    let run = begun(&agenda.poll(at("25T01:00:00"))).remove(0);
+    assert_eq!(agenda.finished(RunId(run.run.0 + 100), Outcome::Failed, now), Next::Nothing);
+    let berlin = Job { zone: chrono_tz::Europe::Berlin, ..hourly("a") };
+    agenda.update(berlin, at("25T01:00:30")).unwrap();
+    assert_eq!(agenda.finished(run.run, Outcome::Hopeless, now), Next::GaveUp);
+}
+
+#[test]
+fn runs_of_a_deleted_job_end_one_after_the_other() {
+    let job = Job { overlap: Overlap::Allow, ..hourly("a") };
+    let mut agenda = agenda([job]);
+    let first = begun(&agenda.poll(at("25T01:00:00"))).remove(0);
+    let second = begun(&agenda.poll(at("25T02:00:00"))).remove(0);
+    agenda.delete("a").unwrap();
+    let now = at("25T02:30:00");
+    assert_eq!(agenda.finished(first.run, Outcome::Done, now), Next::Nothing);
+    assert_eq!(agenda.state().jobs.len(), 1);
+    assert_eq!(agenda.finished(second.run, Outcome::Failed, now), Next::GaveUp);
+    assert_eq!(agenda.state().jobs.len(), 0);
+    agenda.forget_unknown();
+}
+
+#[test]
+fn a_paused_job_is_not_tried_again() {
+    let retry = Retry { attempts: 5, ..Retry::default() };
+    let mut agenda = agenda([Job { retry, ..hourly("a") }]);
+    let run = begun(&agenda.poll(at("25T01:00:00"))).remove(0);
+    agenda.pause("a").unwrap();
+    assert_eq!(agenda.finished(run.run, Outcome::Failed, at("25T01:01:00")), Next::GaveUp);
+    // By hand it runs all the same.
+    agenda.run_now("a", at("25T01:02:00")).unwrap();
+    assert_eq!(begun(&agenda.poll(at("25T01:02:00"))).len(), 1);
+}

@@ -307,4 +307,59 @@ mod tests {
             }
         }
     }
+
+    /// A codec of an application's own that gives back one byte more than it was asked for.
+    struct Liar;
+
+    impl crate::Codec for Liar {
+        fn id(&self) -> u8 {
+            199
+        }
+
+        fn name(&self) -> &'static str {
+            "liar"
+        }
+
+        fn compress(&self, _: &[u8], _: i32) -> std::io::Result<Vec<u8>> {
+            Ok(vec![1])
+        }
+
+        fn decompress(&self, _: &[u8], len: usize) -> std::io::Result<Vec<u8>> {
+            Ok(vec![1; len + 1])
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_in_both_directions() {
+        let long = Bytes::from(vec![0; MAX_CHUNK_LEN + 1]);
+        let codecs = CodecRegistry::builtin();
+        let written = encode_frame(codecs, &long, Compression::Zstd(1), b"", true, None);
+        assert!(matches!(written, Err(StreamError::TooLarge { .. })));
+        let chunk = Bytes::from(vec![0; 99]);
+        let unchecked = encode_frame(codecs, &chunk, Compression::Zstd(1), b"", false, None);
+        let mut bytes = unchecked.unwrap().to_bytes();
+        bytes[8] = 199;
+        let sum = checksum(&bytes[..12], b"", &bytes[FRAME_HEADER_LEN..]);
+        bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+        let mut codecs = CodecRegistry::default();
+        assert!(codecs.register(std::sync::Arc::new(Liar)));
+        let read = decode_frame(&codecs, &Bytes::from(bytes), b"", None);
+        assert!(matches!(read, Err(StreamError::Length { expected: 99, found: 100 })));
+    }
+
+    #[test]
+    fn flags_and_ciphers_and_codecs_of_later_versions_are_refused_by_name() {
+        let whole = encode(&Bytes::from_static(b"page"), Compression::None, b"").to_bytes();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            let sum = checksum(&bytes[..12], b"", &bytes[FRAME_HEADER_LEN..]);
+            bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+            decode_frame(CodecRegistry::builtin(), &Bytes::from(bytes), b"", None).unwrap_err()
+        };
+        assert!(matches!(with(8, 98), StreamError::UnknownCodec { id: 98 }));
+        assert!(matches!(with(9, 99), StreamError::UnknownCipher { id: 99 }));
+        assert!(matches!(with(10, 1), StreamError::UnknownFlags));
+        assert!(matches!(with(4, 9), StreamError::Length { expected: 9, found: 4 }));
+    }
 }

@@ -128,4 +128,12 @@ mod tests {
         pipeline.push(|| panic!("on purpose")).await.unwrap();
         assert!(matches!(pipeline.next().await, Err(StreamError::Worker)));
     }
+
+    #[tokio::test]
+    async fn nothing_more_begins_after_a_cancellation() {
+        let cancel = CancellationToken::new();
+        let mut pipeline = OrderedPipeline::new(2, cancel.clone());
+        cancel.cancel();
+        assert!(matches!(pipeline.push(|| true).await, Err(StreamError::Cancelled)));
+    }
 }
