@@ -20,7 +20,7 @@ const HELP: &str = "cargo xtask COMMAND
   ci        test, and format, clippy, docs, licences, features, arrows, tidy
   arrows    proves that the crates depend on each other as docs/architecture.md says
   features  checks every crate with each feature alone, none and all
-  loom      every interleaving of the copy-on-write table
+  loom      every interleaving of the copy-on-write table, many of the coordinator of snapshots
   faults    every call on the disk fails in every way, every two crashes of a collection; more than the tests do
   fuzz      every decoder, hostile repositories, backups against a model: fuzz [TARGET…] [--seconds N] [--address]
   kills     thousands of commands and the daemon, killed and stopped while a database is written

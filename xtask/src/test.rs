@@ -78,22 +78,28 @@ pub(crate) fn faults() -> Done {
     cargo(&[&built[..], &chosen].concat())
 }
 
-/// `cargo xtask loom`
+/// `cargo xtask loom`: every interleaving of the copy-on-write table, and many of the coordinator.
 pub(crate) fn loom() -> Done {
+    model("loom", "mantis-cow")?;
+    model("shuttle", "mantis-snapshot")
+}
+
+/// The tests of a crate that are written for a model checker, which is also their name and the flag that they are built with.
+fn model(checker: &str, package: &str) -> Done {
+    let target = format!("target/{checker}");
     let arguments = [
         "test",
         "--locked",
         "-p",
-        "mantis-cow",
+        package,
         "--test",
-        "loom",
+        checker,
         "--release",
         "--target-dir",
-        "target/loom",
+        &target,
     ];
+    let flags = format!("--cfg {checker}");
     command::run(
-        program("cargo", &arguments)
-            .env("RUSTFLAGS", "--cfg loom")
-            .env("LOOM_MAX_PREEMPTIONS", "3"),
+        program("cargo", &arguments).env("RUSTFLAGS", flags).env("LOOM_MAX_PREEMPTIONS", "3"),
     )
 }

@@ -1,11 +1,12 @@
 //! Takes snapshots: at most N at once, with a limit to each one's life.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use mantis_page::Lsn;
 
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::{
     CancelFlag, Engine, FreezeRequest, Snapshot, SnapshotConfig, SnapshotError, SnapshotState,
     SnapshotStatus, SnapshotToken, WhenFull,
@@ -19,6 +20,8 @@ const WAIT_STEP: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 struct Entry {
     id: u64,
+    /// Whether it takes a place: from before the freeze until the engine is released, whatever its state says by then.
+    takes_place: bool,
     source: String,
     state: SnapshotState,
     lsn: Option<Lsn>,
@@ -33,7 +36,7 @@ struct Table {
 
 impl Table {
     fn open(&self) -> usize {
-        self.entries.iter().filter(|entry| !entry.state.is_final()).count()
+        self.entries.iter().filter(|entry| entry.takes_place).count()
     }
 }
 
@@ -92,7 +95,7 @@ impl Coordinator {
             Ok(frozen) => frozen,
             Err(error) => {
                 let cancelled = error.is_cancelled();
-                slot.end(if cancelled { SnapshotState::Cancelled } else { SnapshotState::Failed });
+                slot.mark(if cancelled { SnapshotState::Cancelled } else { SnapshotState::Failed });
                 return Err(error);
             }
         };
@@ -115,6 +118,7 @@ impl Coordinator {
         let id = table.last_id;
         table.entries.push_back(Entry {
             id,
+            takes_place: true,
             source: source.to_owned(),
             state: SnapshotState::Creating,
             lsn: None,
@@ -137,7 +141,7 @@ impl Coordinator {
     }
 }
 
-/// A place among the open snapshots; given back when it ends or is dropped.
+/// A place among the open snapshots; given back when the engine is released.
 #[derive(Debug)]
 pub(crate) struct Slot {
     coordinator: Coordinator,
@@ -153,18 +157,26 @@ impl Slot {
             entry.state = state;
             entry.lsn = lsn.or(entry.lsn);
         }
-        let ended = table.entries.iter().filter(|entry| entry.state.is_final()).count();
+    }
+
+    /// Sets the final state, unless one is set already. The place stays taken.
+    pub(crate) fn mark(&self, state: SnapshotState) {
+        self.update(state, None);
+    }
+
+    /// Gives the place back: the engine is released.
+    pub(crate) fn give_back(&self) {
+        let mut table = self.coordinator.table();
+        if let Some(entry) = table.entries.iter_mut().find(|entry| entry.id == self.id) {
+            entry.takes_place = false;
+        }
+        let ended = table.entries.iter().filter(|entry| !entry.takes_place).count();
         if ended > REMEMBERED {
-            let oldest = table.entries.iter().position(|entry| entry.state.is_final());
+            let oldest = table.entries.iter().position(|entry| !entry.takes_place);
             oldest.and_then(|at| table.entries.remove(at));
         }
         drop(table);
         self.coordinator.0.released.notify_all();
-    }
-
-    /// Sets the final state, unless one is set already.
-    pub(crate) fn end(&self, state: SnapshotState) {
-        self.update(state, None);
     }
 
     pub(crate) fn state(&self) -> SnapshotState {
@@ -176,6 +188,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.end(SnapshotState::Cancelled);
+        self.mark(SnapshotState::Cancelled);
+        self.give_back();
     }
 }

@@ -20,6 +20,7 @@ mod memory_engine;
 mod point;
 mod snapshot;
 mod state;
+mod sync;
 mod target;
 
 pub use cancel::CancelFlag;

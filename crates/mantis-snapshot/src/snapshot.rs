@@ -1,13 +1,13 @@
 //! The handle of one moment.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 
 use crate::coordinator::Slot;
+use crate::sync::{Arc, Builder, RwLock, Sender, channel, outlasts};
 use crate::{
     Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotConfig, SnapshotError,
     SnapshotState, SnapshotToken, Taken,
@@ -38,17 +38,26 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
+/// Releases the engine, if nobody has, and gives the place back. Whoever comes second waits until the first is through: the engine is
+/// released when this returns.
+fn release(frozen: &Frozen, slot: &Slot, state: SnapshotState) {
+    let mut held = frozen.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(frozen) = held.take() {
+        slot.mark(state);
+        drop(frozen);
+        slot.give_back();
+    }
+}
+
 /// Releases the engine when a snapshot outlives its limit, even while nobody touches the handle.
 fn watch(frozen: &Frozen, slot: &Arc<Slot>, timeout: Duration) -> std::io::Result<Sender<()>> {
     let (home, wait) = channel::<()>();
     let (frozen, slot) = (Arc::downgrade(frozen), Arc::downgrade(slot));
-    std::thread::Builder::new().name("snapshot-watchdog".into()).spawn(move || {
-        if wait.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)
+    Builder::new().name("snapshot-watchdog".into()).spawn(move || {
+        if outlasts(&wait, timeout)
             && let (Some(frozen), Some(slot)) = (frozen.upgrade(), slot.upgrade())
         {
-            slot.end(SnapshotState::Failed);
-            let released = frozen.write().unwrap_or_else(PoisonError::into_inner).take();
-            drop(released);
+            release(&frozen, &slot, SnapshotState::Failed);
         }
     })?;
     Ok(home)
@@ -188,17 +197,24 @@ impl Snapshot {
         let Some(mut frozen) = frozen else { return Err(self.released()) };
         let token = frozen.finish(outcome);
         drop(frozen);
-        self.slot.end(match (&token, outcome) {
+        self.slot.mark(match (&token, outcome) {
             (Ok(_), Outcome::Committed) => SnapshotState::Completed,
             (Ok(_), Outcome::Aborted) => SnapshotState::Cancelled,
             (Err(_), _) => SnapshotState::Failed,
         });
+        self.slot.give_back();
         token
     }
 
     /// Ends the snapshot because something went wrong elsewhere.
     pub fn fail(self) {
-        self.slot.end(SnapshotState::Failed);
+        release(&self.frozen, &self.slot, SnapshotState::Failed);
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        release(&self.frozen, &self.slot, SnapshotState::Cancelled);
     }
 }
 
