@@ -16,7 +16,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -40,6 +40,8 @@ pub struct LocalSink {
     root: Arc<PathBuf>,
     /// Folders that are durable in those above them, as far as we saw to it ourselves.
     durable: Arc<Mutex<HashSet<PathBuf>>>,
+    /// An object in the folder itself that was there: while it is, the folder is the one it was.
+    anchor: Arc<Mutex<Option<ObjectKey>>>,
 }
 
 /// Syncs a folder: names made, renamed or removed in it before are durable after.
@@ -82,14 +84,39 @@ impl LocalSink {
     /// The store in a folder, which need not exist before the first object is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(root.into()), durable: Arc::default() }
+        Self { root: Arc::new(root.into()), durable: Arc::default(), anchor: Arc::default() }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
         self.root.join(key.as_str())
     }
 
+    fn anchor(&self) -> MutexGuard<'_, Option<ObjectKey>> {
+        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An object was there. One at the top of the folder tells the folder from another under the same name.
+    fn was_there(&self, key: &ObjectKey) {
+        if !key.as_str().contains('/') {
+            self.anchor().get_or_insert_with(|| key.clone());
+        }
+    }
+
+    /// A disk that is unmounted, or a folder that is moved away, must not become a new store under the old name, in which what
+    /// follows would be told to be safe.
+    fn check_anchor(&self) -> io::Result<()> {
+        let Some(anchor) = self.anchor().clone() else { return Ok(()) };
+        match fs::metadata(self.path(&anchor)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let gone = format!("{anchor} was there, and is gone: is its disk still mounted?");
+                Err(io::Error::new(io::ErrorKind::NotFound, gone))
+            }
+            there => there.map(drop),
+        }
+    }
+
     fn put(&self, key: &ObjectKey, payload: &Payload) -> io::Result<()> {
+        self.check_anchor()?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.root);
         let temporaries = self.root.join(TEMPORARY);
@@ -115,7 +142,11 @@ impl LocalSink {
             }
         }
         sync_folder(folder)?;
-        self.settle_once(folder)
+        self.settle_once(folder)?;
+        // Had the folder been exchanged meanwhile, the object would be in another one now.
+        self.check_anchor()?;
+        self.was_there(key);
+        Ok(())
     }
 
     /// The first time that an object is put in a folder: another writer may have made the folder, and not have synced
@@ -146,12 +177,17 @@ impl LocalSink {
         }
         let mut bytes = Vec::with_capacity(count as usize);
         file.take(count).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 == count { Ok(bytes.into()) } else { wrong(start + count) }
+        if bytes.len() as u64 != count {
+            return wrong(start + count);
+        }
+        self.was_there(key);
+        Ok(bytes.into())
     }
 
     fn walk(&self, folder: &str) -> io::Result<Vec<ObjectInfo>> {
-        // An unmounted disk is no empty store: the root must be there.
+        // An unmounted disk is no empty store: the root must be there, and be what it was.
         fs::read_dir(&*self.root)?;
+        self.check_anchor()?;
         let mut found = Vec::new();
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop() {
@@ -181,6 +217,8 @@ impl LocalSink {
     }
 
     fn remove(&self, key: &ObjectKey) -> io::Result<()> {
+        self.check_anchor()?;
+        self.anchor().take_if(|anchor| anchor == key);
         let path = self.path(key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -285,125 +323,5 @@ impl Sink for LocalSink {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(text: &str) -> ObjectKey {
-        ObjectKey::new(text).unwrap()
-    }
-
-    #[cfg(feature = "testing")]
-    #[tokio::test]
-    async fn passes_the_conformance_suite() {
-        let folder = tempfile::tempdir().unwrap();
-        crate::conformance::check_sink(Arc::new(LocalSink::new(folder.path().join("a/b")))).await;
-    }
-
-    #[tokio::test]
-    async fn a_root_that_is_not_there_is_not_an_empty_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path().join("unmounted"));
-        assert!(sink.list("out").await.unwrap_err().is_not_found());
-        assert!(sink.list("").await.unwrap_err().is_not_found());
-    }
-
-    #[tokio::test]
-    async fn a_failed_put_leaves_no_rest() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path());
-        sink.put_new(&key("a"), "one".into()).await.unwrap();
-        assert!(sink.put_new(&key("a"), "two".into()).await.unwrap_err().is_already_exists());
-        assert!(sink.put_new(&key("a/b"), "below a file".into()).await.is_err());
-        assert_eq!(fs::read_dir(folder.path().join(TEMPORARY)).unwrap().count(), 0);
-        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"one");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn sweeping_beside_writers_takes_nothing_of_theirs() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path());
-        let writers = (0..4).map(|n| {
-            let sink = sink.clone();
-            tokio::spawn(async move {
-                for round in 0..50 {
-                    sink.put_new(&key(&format!("{n}/{round}")), "one".into()).await.unwrap();
-                }
-            })
-        });
-        let writers: Vec<_> = writers.collect();
-        while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
-            sink.sweep(SystemTime::now()).await.unwrap();
-        }
-        for writer in writers {
-            writer.await.unwrap();
-        }
-        assert_eq!(sink.list("").await.unwrap().len(), 200);
-    }
-
-    /// Whoever deletes the last object of a folder removes the folder, under the hands of the others.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_folder_is_emptied_by_many_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path());
-        for round in 0..30 {
-            // At several depths, so that folders above vanish too.
-            let name = |n: usize| key(&format!("seg/{round}/{}{n}", "a/".repeat(n % 4)));
-            for n in 0..12 {
-                sink.put_new(&name(n), "one".into()).await.unwrap();
-            }
-            let deletes = (0..12).map(|n| {
-                let (sink, key) = (sink.clone(), name(n));
-                tokio::spawn(async move { sink.delete(&key).await })
-            });
-            for delete in deletes.collect::<Vec<_>>() {
-                delete.await.unwrap().unwrap();
-            }
-            assert!(sink.list("seg").await.unwrap().is_empty());
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn objects_come_and_go_beside_each_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path());
-        let comers = (0..8).map(|n| {
-            let sink = sink.clone();
-            tokio::spawn(async move {
-                for round in 0..40 {
-                    let name = key(&format!("a/{}x/{n}-{round}", "b/".repeat(round % 3)));
-                    sink.put_new(&name, "one".into()).await.unwrap();
-                    sink.delete(&name).await.unwrap();
-                }
-            })
-        });
-        for comer in comers.collect::<Vec<_>>() {
-            comer.await.unwrap();
-        }
-        assert!(sink.list("").await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_folder_is_settled_whether_there_or_not() {
-        let root = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(root.path());
-        sink.put_new(&key("a/b/c"), Payload::from(Bytes::from_static(b"x"))).await.unwrap();
-        for folder in ["a/b", "a", "", "not/there"] {
-            sink.settle(folder).await.unwrap();
-        }
-        let unmounted = LocalSink::new(root.path().join("unmounted"));
-        assert!(unmounted.settle("a").await.unwrap_err().is_not_found());
-    }
-
-    #[tokio::test]
-    async fn many_pieces_are_written_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let sink = LocalSink::new(folder.path());
-        let mut payload = Payload::new();
-        for n in 0..3000u32 {
-            payload.push(n.to_le_bytes().to_vec());
-        }
-        let whole = payload.to_bytes();
-        sink.put_new(&key("many"), payload).await.unwrap();
-        assert_eq!(sink.get(&key("many"), Span::Whole { limit: 12_000 }).await.unwrap(), whole);
-    }
-}
+#[path = "local_tests.rs"]
+mod tests;
