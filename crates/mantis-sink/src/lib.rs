@@ -13,6 +13,7 @@
 
 #[cfg(any(feature = "_http", feature = "sftp"))]
 mod address;
+mod anchor;
 mod capability;
 #[cfg(feature = "testing")]
 pub mod conformance;

@@ -16,13 +16,14 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 
+use crate::anchor::{Anchor, gone};
 use crate::temporary::{self, Temporary};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
@@ -40,8 +41,7 @@ pub struct LocalSink {
     root: Arc<PathBuf>,
     /// Folders that are durable in those above them, as far as we saw to it ourselves.
     durable: Arc<Mutex<HashSet<PathBuf>>>,
-    /// An object in the folder itself that was there: while it is, the folder is the one it was.
-    anchor: Arc<Mutex<Option<ObjectKey>>>,
+    anchor: Anchor,
 }
 
 /// Syncs a folder: names made, renamed or removed in it before are durable after.
@@ -84,32 +84,20 @@ impl LocalSink {
     /// The store in a folder, which need not exist before the first object is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(root.into()), durable: Arc::default(), anchor: Arc::default() }
+        Self { root: Arc::new(root.into()), durable: Arc::default(), anchor: Anchor::default() }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
         self.root.join(key.as_str())
     }
 
-    fn anchor(&self) -> MutexGuard<'_, Option<ObjectKey>> {
-        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An object was there. One at the top of the folder tells the folder from another under the same name.
-    fn was_there(&self, key: &ObjectKey) {
-        if !key.as_str().contains('/') {
-            self.anchor().get_or_insert_with(|| key.clone());
-        }
-    }
-
     /// A disk that is unmounted, or a folder that is moved away, must not become a new store under the old name, in which what
     /// follows would be told to be safe.
     fn check_anchor(&self) -> io::Result<()> {
-        let Some(anchor) = self.anchor().clone() else { return Ok(()) };
+        let Some(anchor) = self.anchor.get() else { return Ok(()) };
         match fs::metadata(self.path(&anchor)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let gone = format!("{anchor} was there, and is gone: is its disk still mounted?");
-                Err(io::Error::new(io::ErrorKind::NotFound, gone))
+                Err(io::Error::new(io::ErrorKind::NotFound, gone(&anchor)))
             }
             there => there.map(drop),
         }
@@ -145,7 +133,7 @@ impl LocalSink {
         self.settle_once(folder)?;
         // Had the folder been exchanged meanwhile, the object would be in another one now.
         self.check_anchor()?;
-        self.was_there(key);
+        self.anchor.seen(key);
         Ok(())
     }
 
@@ -180,7 +168,7 @@ impl LocalSink {
         if bytes.len() as u64 != count {
             return wrong(start + count);
         }
-        self.was_there(key);
+        self.anchor.seen(key);
         Ok(bytes.into())
     }
 
@@ -218,7 +206,7 @@ impl LocalSink {
 
     fn remove(&self, key: &ObjectKey) -> io::Result<()> {
         self.check_anchor()?;
-        self.anchor().take_if(|anchor| anchor == key);
+        self.anchor.forget(key);
         let path = self.path(key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

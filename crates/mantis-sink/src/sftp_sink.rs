@@ -21,6 +21,7 @@ use openssh_sftp_client::{Error, Sftp, SftpOptions};
 use tokio::sync::Mutex;
 
 use crate::address::Address;
+use crate::anchor::{Anchor, gone};
 use crate::{
     Capabilities, ObjectInfo, ObjectKey, Payload, RetrySink, Sink, SinkError, SinkErrorKind, Span,
     StreamConfig, stream_config,
@@ -42,6 +43,7 @@ struct Inner {
     root: PathBuf,
     location: String,
     connection: Mutex<Option<Arc<Connection>>>,
+    anchor: Anchor,
 }
 
 struct Connection(Sftp);
@@ -102,6 +104,7 @@ pub(crate) fn open(mut address: Address) -> Result<Arc<dyn Sink>, SinkError> {
         root,
         location: address.location(),
         connection: Mutex::default(),
+        anchor: Anchor::default(),
     };
     Ok(Arc::new(RetrySink::new(Arc::new(SftpSink(Arc::new(inner))), config)))
 }
@@ -159,6 +162,17 @@ impl SftpSink {
             }
         };
         self.new_error(kind, doing, object).caused_by(error)
+    }
+
+    /// A disk that is unmounted there must not become a new store under the old name.
+    async fn check_anchor(&self, doing: &'static str, object: &str) -> Result<(), SinkError> {
+        let Some(anchor) = self.0.anchor.get() else { return Ok(()) };
+        match self.len(doing, &anchor).await {
+            Err(error) if error.is_not_found() => {
+                Err(self.new_error(SinkErrorKind::NotFound, doing, object).caused_by(gone(&anchor)))
+            }
+            there => there.map(drop),
+        }
     }
 
     /// Makes a folder and those above it. That one is there already shows in what is done in it.
@@ -290,6 +304,7 @@ impl Sink for SftpSink {
     }
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+        self.check_anchor("create", key.as_str()).await?;
         let connection = self.connection().await?;
         let sftp = &connection.0;
         let number = getrandom::u64().map_err(|error| {
@@ -304,7 +319,11 @@ impl Sink for SftpSink {
             tracing::debug!(%error, "a temporary file stays behind");
         }
         match done {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.check_anchor("create", key.as_str()).await?;
+                self.0.anchor.seen(key);
+                Ok(())
+            }
             Ok(false) => Err(self.new_error(SinkErrorKind::AlreadyExists, "create", key)),
             Err(error) => Err(self.fail("create", key, error).await),
         }
@@ -328,7 +347,10 @@ impl Sink for SftpSink {
             Ok::<_, Error>(bytes.freeze())
         };
         match read.await {
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) => {
+                self.0.anchor.seen(key);
+                Ok(bytes)
+            }
             Err(error) => Err(self.fail("read", key, error).await),
         }
     }
@@ -343,6 +365,7 @@ impl Sink for SftpSink {
         if let Err(error) = connection.0.fs().metadata(&self.0.root).await {
             return Err(self.fail("list", folder, error).await);
         }
+        self.check_anchor("list", folder).await?;
         match Self::walk(&connection.0, &self.0.root, folder).await {
             Ok(found) => Ok(found),
             Err(error) => Err(self.fail("list", folder, error).await),
@@ -350,6 +373,8 @@ impl Sink for SftpSink {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
+        self.check_anchor("delete", key.as_str()).await?;
+        self.0.anchor.forget(key);
         let connection = self.connection().await?;
         let mut fs = connection.0.fs();
         let path = self.path(key.as_str());
