@@ -60,8 +60,9 @@ pub struct Rounds {
     prune_flags: Vec<&'static str>,
     /// How long a command takes without a kill, about.
     takes: Duration,
-    /// Backups of the bank that were told of, oldest first; those that may have been forgotten left out.
-    told: Vec<String>,
+    /// Backups of the bank that were told of: when each was taken, oldest first, and its id; those that may have been forgotten left
+    /// out.
+    told: Vec<(String, String)>,
     tally: Tally,
 }
 
@@ -97,14 +98,15 @@ impl Rounds {
         Self { world, chance: Chance(seed), prune_flags, takes, told, tally }
     }
 
-    fn start(&mut self, number: u64) -> Running {
+    /// Starts a command; beside another one, which may be a backup that nobody was told of yet, it forgets none.
+    fn start(&mut self, number: u64, beside: bool) -> Running {
         let prune = [&["prune", "--grace", "0s"][..], &self.prune_flags].concat();
         let kept = KEPT.to_string();
         let arguments = match self.chance.below(20) {
             0..=10 => vec!["backup", "bank.db"],
             11 => vec!["backup", "bank.db", "--full"],
-            12 | 13 => vec!["forget", "--source", "bank", "--keep-last", &kept],
-            14..=16 => prune,
+            12 | 13 if !beside => vec!["forget", "--source", "bank", "--keep-last", &kept],
+            12..=16 => prune,
             17 => vec!["verify"],
             18 => vec!["restore", "latest", "--to", "restored.db", "--force"],
             _ => vec!["copy", "--to", "replica"],
@@ -141,7 +143,10 @@ impl Rounds {
             && let Ok(said) = serde_json::from_slice::<Value>(&said)
             && let Some(id) = said["id"].as_str()
         {
-            self.told.push(id.to_owned());
+            let taken = said["created_at"].as_str().unwrap().to_owned();
+            self.told.push((taken, id.to_owned()));
+            // One that stood still was taken before those that overtook it.
+            self.told.sort();
             self.tally.told += 1;
         }
         for file in [running.said, running.errors] {
@@ -156,7 +161,7 @@ impl Rounds {
     pub fn run(mut self, rounds: u64) -> Tally {
         let writer = start_python(&self.world.path("bank.db"), false);
         for round in 0..rounds {
-            let mut running = self.start(2 * round);
+            let mut running = self.start(2 * round, false);
             let wait = self.chance.below(self.takes.as_micros() as u64 * 5 / 4);
             std::thread::sleep(Duration::from_micros(wait));
             match self.chance.below(8) {
@@ -164,7 +169,7 @@ impl Rounds {
                 0 | 1 if running.child.try_wait().unwrap().is_none() => {
                     signal(&running.child, "-STOP");
                     self.tally.stopped += 1;
-                    let mut other = self.start(2 * round + 1);
+                    let mut other = self.start(2 * round + 1, true);
                     if self.chance.below(4) == 0 {
                         std::thread::sleep(Duration::from_micros(wait));
                         let _ = other.child.kill();
@@ -205,7 +210,7 @@ impl Rounds {
         let list = self.world.ok(&["list", "--source", "bank"]);
         let there: Vec<&str> =
             list.as_array().unwrap().iter().map(|backup| backup["id"].as_str().unwrap()).collect();
-        for id in &self.told {
+        for (_, id) in &self.told {
             assert!(
                 there.contains(&id.as_str()),
                 "{id} was told of, and is lost: {:?}",
