@@ -72,6 +72,7 @@ struct Running {
     said: PathBuf,
     errors: PathBuf,
     backs_up: bool,
+    forgets: bool,
 }
 
 impl std::fmt::Debug for Chance {
@@ -111,17 +112,22 @@ impl Rounds {
             18 => vec!["restore", "latest", "--to", "restored.db", "--force"],
             _ => vec!["copy", "--to", "replica"],
         };
-        if arguments[0] == "forget" {
-            // It may take any but the newest ones from now on.
-            let stay = self.told.len().saturating_sub(KEPT);
-            self.told.drain(..stay);
+        let forgets = arguments[0] == "forget";
+        if forgets {
+            self.may_be_forgotten();
         }
         let said = self.world.path(&format!("said-{number}"));
         let errors = self.world.path(&format!("errors-{number}"));
         let mut command = self.world.command(&arguments);
         command.stdout(File::create(&said).unwrap()).stderr(File::create(&errors).unwrap());
         let child = command.spawn().unwrap();
-        Running { child, said, errors, backs_up: arguments[0] == "backup" }
+        Running { child, said, errors, backs_up: arguments[0] == "backup", forgets }
+    }
+
+    /// Forgetting may take any but the newest ones.
+    fn may_be_forgotten(&mut self) {
+        let go = self.told.len().saturating_sub(KEPT);
+        self.told.drain(..go);
     }
 
     /// Waits for a command's end; notes what it told.
@@ -148,6 +154,10 @@ impl Rounds {
             // One that stood still was taken before those that overtook it.
             self.told.sort();
             self.tally.told += 1;
+        }
+        if running.forgets {
+            // It stood still, perhaps, until another one was there, and counted that.
+            self.may_be_forgotten();
         }
         for file in [running.said, running.errors] {
             std::fs::remove_file(file).unwrap();
