@@ -3,6 +3,7 @@
 //! What must hold all the while: each backup that a command told of is there until it is forgotten, the list and a verify have nothing
 //! to tell, the newest one restores to one moment of the database, and nothing is left behind for good.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -63,6 +64,8 @@ pub struct Rounds {
     /// Backups of the bank that were told of: when each was taken, oldest first, and its id; those that may have been forgotten left
     /// out.
     told: Vec<(String, String)>,
+    /// All backups that were told of or listed, likewise.
+    known: BTreeSet<(String, String)>,
     tally: Tally,
 }
 
@@ -96,7 +99,15 @@ impl Rounds {
         world.ok(&["init"]);
         make_bank(&world.path("bank.db"), "wal", 4096);
         let (told, tally) = (Vec::new(), Tally::default());
-        Self { world, chance: Chance(seed), prune_flags, takes, told, tally }
+        Self {
+            world,
+            chance: Chance(seed),
+            prune_flags,
+            takes,
+            told,
+            known: BTreeSet::new(),
+            tally,
+        }
     }
 
     /// Starts a command; beside another one, which may be a backup that nobody was told of yet, it forgets none.
@@ -124,10 +135,16 @@ impl Rounds {
         Running { child, said, errors, backs_up: arguments[0] == "backup", forgets }
     }
 
-    /// Forgetting may take any but the newest ones.
+    /// Forgetting may take any but the newest ones of all there are: a backup whose command was killed between its commit and its
+    /// word on it counts, too.
     fn may_be_forgotten(&mut self) {
-        let go = self.told.len().saturating_sub(KEPT);
-        self.told.drain(..go);
+        let list = self.world.ok(&["list", "--source", "bank"]);
+        let text = |backup: &Value, field: &str| backup[field].as_str().unwrap().to_owned();
+        let listed = list.as_array().unwrap().iter();
+        self.known.extend(listed.map(|backup| (text(backup, "created_at"), text(backup, "id"))));
+        self.known.extend(self.told.iter().cloned());
+        let oldest_kept = self.known.iter().rev().take(KEPT).next_back();
+        self.told.retain(|told| oldest_kept.is_none_or(|oldest| told >= oldest));
     }
 
     /// Waits for a command's end; notes what it told.
