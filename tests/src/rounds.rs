@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -67,10 +68,22 @@ pub struct Rounds {
     /// All backups that were told of or listed, likewise.
     known: BTreeSet<(String, String)>,
     tally: Tally,
+    /// What was run, and how it ended; kept, with the repository, when something is wrong.
+    log: File,
+}
+
+impl Drop for Rounds {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.world.folder.disable_cleanup(true);
+            eprintln!("the repository and the log of it all: {}", self.world.path("").display());
+        }
+    }
 }
 
 /// A command under way, and where what it says goes.
 struct Running {
+    number: u64,
     child: Child,
     said: PathBuf,
     errors: PathBuf,
@@ -99,6 +112,7 @@ impl Rounds {
         world.ok(&["init"]);
         make_bank(&world.path("bank.db"), "wal", 4096);
         let (told, tally) = (Vec::new(), Tally::default());
+        let log = File::create(world.path("log")).unwrap();
         Self {
             world,
             chance: Chance(seed),
@@ -107,6 +121,7 @@ impl Rounds {
             told,
             known: BTreeSet::new(),
             tally,
+            log,
         }
     }
 
@@ -131,8 +146,9 @@ impl Rounds {
         let errors = self.world.path(&format!("errors-{number}"));
         let mut command = self.world.command(&arguments);
         command.stdout(File::create(&said).unwrap()).stderr(File::create(&errors).unwrap());
+        writeln!(self.log, "{number} {}", arguments.join(" ")).unwrap();
         let child = command.spawn().unwrap();
-        Running { child, said, errors, backs_up: arguments[0] == "backup", forgets }
+        Running { number, child, said, errors, backs_up: arguments[0] == "backup", forgets }
     }
 
     /// Forgetting may take any but the newest ones of all there are: a backup whose command was killed between its commit and its
@@ -162,6 +178,8 @@ impl Rounds {
         }
         // Whoever reads what it said believes it, however the process ended then.
         let said = std::fs::read(&running.said).unwrap();
+        let words = String::from_utf8_lossy(&said).into_owned() + &errors;
+        writeln!(self.log, "{} {status}: {words}", running.number).unwrap();
         if running.backs_up
             && let Ok(said) = serde_json::from_slice::<Value>(&said)
             && let Some(id) = said["id"].as_str()
@@ -195,6 +213,7 @@ impl Rounds {
                 // It stands still, and another one, which may give it up, goes on; then it does.
                 0 | 1 if running.child.try_wait().unwrap().is_none() => {
                     signal(&running.child, "-STOP");
+                    writeln!(self.log, "{} stands still", 2 * round).unwrap();
                     self.tally.stopped += 1;
                     let mut other = self.start(2 * round + 1, true);
                     if self.chance.below(4) == 0 {
@@ -223,7 +242,7 @@ impl Rounds {
             self.world.ok(&prune);
         }
         assert_eq!(self.left("sess"), 0, "sessions of killed commands are left");
-        self.tally
+        std::mem::take(&mut self.tally)
     }
 
     /// How many files are in a folder of a local repository.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::StreamExt;
-use mantis_sink::{ObjectKey, Span};
+use mantis_sink::{ObjectKey, Span, error_chain};
 
 use crate::forget::read_forget;
 use crate::{LayerList, Manifest, Place, RepoError, Repository, SessionId, UnixMillis};
@@ -21,7 +21,7 @@ struct Needs {
 /// Knows what manifests refer to; reads each of them, and each list of segments, once.
 #[derive(Debug, Default)]
 pub(crate) struct References {
-    /// By session; none for a session that has no backup.
+    /// By session; none for a session that has no backup, or none any more.
     known: BTreeMap<SessionId, Option<Needs>>,
     lists: BTreeMap<ObjectKey, Vec<ObjectKey>>,
     forgotten_at: BTreeMap<SessionId, UnixMillis>,
@@ -92,39 +92,63 @@ impl References {
         let unknown: Vec<SessionId> =
             wanted.iter().copied().filter(|session| !self.known.contains_key(session)).collect();
         let reads = unknown.into_iter().map(|session| async move {
-            let needs = match repo.read_committed(session).await? {
-                None => None,
-                Some((manifest, hash)) => {
-                    let own = Place::Manifest(session, hash).key();
-                    Some(needs(
-                        &manifest,
-                        own.map_err(|error| RepoError::damaged("a manifest", error))?,
-                    )?)
-                }
-            };
-            Ok::<_, RepoError>((session, needs))
+            let needs = or_gone(repo, session, read_needs(repo, session).await).await;
+            Ok::<_, RepoError>((session, needs?.flatten()))
         });
         let mut reads = futures::stream::iter(reads).buffer_unordered(READS);
-        let mut lists = Vec::new();
         while let Some(read) = reads.next().await {
-            let (session, needs) = read.map_err(unreadable)?;
-            lists.extend(needs.iter().flat_map(|needs| needs.lists.iter().copied()));
+            let (session, mut needs) = read?;
+            let lists = needs.iter().flat_map(|needs| needs.lists.iter().copied());
+            for list in lists.collect::<Vec<_>>() {
+                let key = list_key(list)?;
+                if self.lists.contains_key(&key) {
+                    continue;
+                }
+                match or_gone(repo, session, read_segments(repo, list).await).await? {
+                    Some(segments) => drop(self.lists.insert(key, segments)),
+                    None => needs = None,
+                }
+            }
             self.known.insert(session, needs);
         }
-        drop(reads);
-        for list in lists {
-            let key = list_key(list)?;
-            if self.lists.contains_key(&key) {
-                continue;
-            }
-            let layer = repo.read_list(list).await.map_err(unreadable)?;
-            let keys = layer.segments.iter().map(|segment| {
-                let key = Place::Segment(segment.session, segment.hash).key();
-                key.map_err(|error| RepoError::damaged(list.hash, error))
-            });
-            self.lists.insert(key, keys.collect::<Result<_, _>>()?);
-        }
         Ok(())
+    }
+}
+
+/// What a session's backup needs; none where it has no backup.
+async fn read_needs(repo: &Repository, session: SessionId) -> Result<Option<Needs>, RepoError> {
+    let Some((manifest, hash)) = repo.read_committed(session).await? else { return Ok(None) };
+    let own = Place::Manifest(session, hash).key();
+    let own = own.map_err(|error| RepoError::damaged("a manifest", error))?;
+    needs(&manifest, own).map(Some)
+}
+
+/// The segments that are on a list.
+async fn read_segments(repo: &Repository, list: LayerList) -> Result<Vec<ObjectKey>, RepoError> {
+    let layer = repo.read_list(list).await?;
+    let keys = layer.segments.iter().map(|segment| {
+        let key = Place::Segment(segment.session, segment.hash).key();
+        key.map_err(|error| RepoError::damaged(list.hash, error))
+    });
+    keys.collect()
+}
+
+/// None where what was to be read of a session's backup is not there, and the backup was forgotten: a run whose time of grace was
+/// shorter freed it, as a whole or up to where it was interrupted. What cannot be brought back needs nothing.
+async fn or_gone<T>(
+    repo: &Repository,
+    session: SessionId,
+    read: Result<T, RepoError>,
+) -> Result<Option<T>, RepoError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(RepoError::Sink { source }) if source.is_not_found() => {
+            match read_forget(repo, session).await {
+                Ok(_) => Ok(None),
+                Err(_) => Err(unreadable(source.into())),
+            }
+        }
+        Err(error) => Err(unreadable(error)),
     }
 }
 
@@ -135,7 +159,7 @@ fn list_key(list: LayerList) -> Result<ObjectKey, RepoError> {
 
 /// One manifest that cannot be read is reason enough to free nothing: nobody knows what it needs.
 fn unreadable(error: RepoError) -> RepoError {
-    if error.is_damage() { RepoError::Unsafe { what: error.to_string() } } else { error }
+    if error.is_damage() { RepoError::Unsafe { what: error_chain(&error) } } else { error }
 }
 
 impl Repository {

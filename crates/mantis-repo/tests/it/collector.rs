@@ -2,7 +2,7 @@
 
 use mantis_repo::{
     BackupId, PruneOptions, PruneReport, Purpose, RepoError, Repository, Session, UnixMillis,
-    VerifyOptions,
+    VerifyOptions, WriteOptions,
 };
 use mantis_sink::{MemorySink, Sink};
 use mantis_stream::Compression;
@@ -98,6 +98,43 @@ fn a_forgotten_backup_comes_back_within_its_grace_and_not_after() {
         let late = undo(41, 0).await;
         assert!(matches!(late, Err(RepoError::NoSuchBackup { .. })), "gone for good: {late:?}");
     });
+}
+
+#[test]
+fn what_a_shorter_grace_freed_is_no_matter_to_a_longer_one() {
+    // As a whole, or up to where it was interrupted: the objects go in the order of their names.
+    for interrupted in [false, true] {
+        let (runtime, sink, repo) = in_memory();
+        runtime.block_on(async {
+            let options = || WriteOptions { segment_len: 8 << 10, ..plain(Compression::None) };
+            let (first, second) = (content(1, 3000), content(2, 3000));
+            let made = backup(&repo, 2, meta("a", 1, &first), &first, options()).await.unwrap();
+            let kept = backup(&repo, 3, meta("a", 2, &second), &second, options()).await.unwrap();
+            assert_eq!(count(&sink, "lay").await, 2, "long enough for lists of their own");
+            forget(&repo, &[made.id], HOUR).await;
+            if interrupted {
+                let list = sink.list("lay").await.unwrap().swap_remove(0).key;
+                let of_made = list.as_str().contains(&made.session.to_string());
+                assert!(of_made, "{list} is not of the older one");
+                sink.delete(&list).await.unwrap();
+            } else {
+                assert!(prune(&repo, 10, 0, 2 * HOUR).await.freed_bytes > 0);
+            }
+            let report = prune(&repo, 11, 24 * HOUR as u64, 2 * HOUR).await;
+            assert_eq!(report.freed_bytes > 0, interrupted, "{report:?}");
+            for folder in ["man", "lay"] {
+                assert_eq!(count(&sink, folder).await, 1, "{folder}");
+            }
+            assert!(restore(&repo, &kept).await.unwrap() == second);
+            // What is missing of a backup that nobody forgot is a reason to free nothing, and told.
+            let list = sink.list("lay").await.unwrap().swap_remove(0).key;
+            sink.delete(&list).await.unwrap();
+            let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
+            let error = repo.prune(options, [12; 32], UnixMillis(2 * HOUR)).await.unwrap_err();
+            assert!(matches!(error, RepoError::Unsafe { .. }), "{error}");
+            assert!(error.to_string().contains(list.as_str()), "{error}");
+        });
+    }
 }
 
 #[test]
