@@ -108,7 +108,7 @@ impl Catalogue {
 }
 
 impl Repository {
-    async fn read_manifest(
+    pub(crate) async fn read_manifest(
         &self,
         session: SessionId,
         hash: ObjectHash,

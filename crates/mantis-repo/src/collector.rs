@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, race_creators};
 
+use crate::lost_outcomes;
 use crate::references::{References, Referred};
 use crate::session::{SessionOutcome, create_outcome, read_intent};
 use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
@@ -202,9 +203,11 @@ impl Collector<'_> {
             .filter(|key| !referred.keys.contains(*key) && !listed.contains(*key) && closed(key))
             .cloned()
             .collect();
-        if referred.ended.is_empty() && candidates.iter().any(stray_manifest) {
-            // A store that lists no outcomes where there are some would have us free everything.
-            let what = "there are manifests, but not a single session has ended".to_owned();
+        // A store that lost an outcome, or that lists none where there are some, would have us free what backups need.
+        if candidates.iter().any(stray_manifest)
+            && let Some((manifest, ..)) = self.repo.lost_outcomes().await?.first()
+        {
+            let what = format!("{manifest}: {}", lost_outcomes::WHAT);
             return Err(RepoError::Unsafe { what });
         }
         Ok((candidates, referred))

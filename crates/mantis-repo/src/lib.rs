@@ -52,6 +52,7 @@ mod layer_pages;
 mod layout;
 mod leftover_cursor;
 mod leftovers;
+mod lost_outcomes;
 mod manifest;
 mod matching;
 mod merge_layers;

@@ -1,6 +1,7 @@
 //! Puts right what can be put right.
 //!
 //! - Of the parameters and of each keyring there are two copies: a damaged one is made anew from the other.
+//! - A backup whose outcome was lost gets one.
 //! - A damaged segment is written anew, where each of its pages can still be had: from its frames that can be read,
 //!   or from any other segment that holds a page with the same hash. The backups that use it get the next generation
 //!   of their manifest. A damaged object is never changed in its place: nothing that can be read today is put at risk.
@@ -51,6 +52,8 @@ pub struct LostSegment {
 pub struct RepairReport {
     /// Copies of the parameters and keyrings that were made anew.
     pub copies: Vec<String>,
+    /// Outcomes of backups that were lost, and were made anew.
+    pub outcomes: Vec<String>,
     /// Segments that were written anew, whole.
     pub segments: Vec<String>,
     /// Pages among them that came from other segments.
@@ -93,6 +96,8 @@ impl Repository {
     ) -> Result<RepairReport, RepoError> {
         let mut report = RepairReport::default();
         self.repair_copies(options, &mut report).await?;
+        let outcomes = self.repair_outcomes(options, entropy, now).await?;
+        report.outcomes.extend(outcomes.iter().map(ToString::to_string));
         let (damaged, whole) = self.find_damaged(options).await?;
         let mut replaced: HashMap<ObjectHash, SegmentRef> = HashMap::new();
         let mut users: BTreeMap<SessionId, BackupId> = BTreeMap::new();

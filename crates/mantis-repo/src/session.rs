@@ -76,6 +76,8 @@ pub struct Session {
     id: SessionId,
     entropy: [u8; 32],
     salts: u64,
+    /// Whether a manifest may be in the store, whatever the store said.
+    manifest_sent: bool,
 }
 
 fn json<T: Serialize>(object: &str, value: &T) -> Result<Bytes, RepoError> {
@@ -121,7 +123,7 @@ impl Session {
         let mut unique = [0; 16];
         unique.copy_from_slice(&seed[..16]);
         let id = SessionId { sequence: newest.saturating_add(1), unique };
-        let mut session = Self { repo: repo.clone(), id, entropy, salts: 0 };
+        let mut session = Self { repo: repo.clone(), id, entropy, salts: 0, manifest_sent: false };
         let intent = Intent { owner: owner.to_owned(), began_at, what };
         let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
         session.put(Place::Session(id), sealed).await?;
@@ -180,6 +182,7 @@ impl Session {
         let sealed = manifest.seal(&self.envelope(Kind::Manifest)?)?.to_bytes();
         let hash = ObjectHash::of([&sealed[..]]);
         let place = Place::Manifest(self.id, hash);
+        self.manifest_sent = true;
         self.put(place, sealed.clone().into()).await?;
         let key = place.key().map_err(|error| RepoError::damaged("the manifest", error))?;
         let span = Span::Whole { limit: sealed.len() as u64 };
@@ -236,7 +239,9 @@ impl Session {
         let created = create_outcome(&self.repo, self.id, &SessionOutcome::Done, salt).await;
         if !matches!(created, Ok(true)) {
             tracing::debug!(session = %self.id, ?created, "what it wrote is left to a collector");
-            self.forget_intent().await;
+            if created.is_ok() {
+                self.forget_intent().await;
+            }
             return;
         }
         let sink = self.repo.sink();
@@ -255,8 +260,10 @@ impl Session {
             }
         }
         self.forget_intent().await;
-        // Nothing of the session is left that it could say anything about.
-        if let Ok(key) = Place::Outcome(self.id).key()
+        // Nothing of the session is left that it could say anything about. A manifest may be: one that could not be deleted, or
+        // that arrives late; without an outcome it would be taken for a backup that lost it.
+        if !self.manifest_sent
+            && let Ok(key) = Place::Outcome(self.id).key()
             && let Err(error) = self.repo.sink().delete(&key).await
         {
             tracing::debug!(%key, %error, "an outcome stays behind");

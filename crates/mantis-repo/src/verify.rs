@@ -9,6 +9,7 @@ use mantis_sink::error_chain;
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::digest::Tally;
+use crate::lost_outcomes;
 use crate::segment_reader::SegmentReader;
 use crate::stack_cursor::StackCursor;
 use crate::{BackupId, BackupInfo, Fingerprint, Manifest, RepoError, Repository, Selector};
@@ -119,6 +120,14 @@ impl Repository {
                 backups: vec![BackupId(unreadable.session.unique)],
                 pages: None,
             }));
+            report.damaged.extend(self.lost_outcomes().await?.into_iter().map(
+                |(manifest, session, _)| Damage {
+                    object: manifest.to_string(),
+                    what: lost_outcomes::WHAT.to_owned(),
+                    backups: vec![BackupId(session.unique)],
+                    pages: None,
+                },
+            ));
         }
         for id in ids {
             let selector = Selector { id: Some(id.clone()), ..Selector::default() };

@@ -22,11 +22,23 @@ pub enum Fault {
     Truncate,
 }
 
-#[derive(Debug, Default)]
+/// What a test does in the middle of things.
+type Act = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
 struct Plan {
     calls: u64,
     once: BTreeMap<u64, Fault>,
     from: Option<(u64, Fault)>,
+    acts: BTreeMap<u64, Act>,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { calls, once, from, acts } = self;
+        let acts: Vec<_> = acts.keys().collect();
+        write!(f, "Plan {{ calls: {calls}, once: {once:?}, from: {from:?}, acts: {acts:?} }}")
+    }
 }
 
 /// Lets calls fail by a plan, counted from 0 over all calls, and passes the others on.
@@ -57,6 +69,19 @@ impl FaultSink {
         self.plan().from = Some((call, fault));
     }
 
+    /// Does something right before call number `call`: a user's cancellation, another client's doing.
+    pub fn act_before(&self, call: u64, act: impl FnOnce() + Send + 'static) {
+        self.plan().acts.insert(call, Box::new(act));
+    }
+
+    /// Nothing is planned any more.
+    pub fn heal(&self) {
+        let mut plan = self.plan();
+        plan.once.clear();
+        plan.acts.clear();
+        plan.from = None;
+    }
+
     /// How many calls there were.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -68,7 +93,13 @@ impl FaultSink {
         let call = plan.calls;
         plan.calls += 1;
         let lasting = plan.from.filter(|(from, _)| call >= *from).map(|(_, fault)| fault);
-        plan.once.get(&call).copied().or(lasting)
+        let fault = plan.once.get(&call).copied().or(lasting);
+        let act = plan.acts.remove(&call);
+        drop(plan);
+        if let Some(act) = act {
+            act();
+        }
+        fault
     }
 
     async fn through<T>(

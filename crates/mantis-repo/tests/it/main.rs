@@ -12,11 +12,13 @@ mod compaction;
 mod copy;
 mod dedup;
 #[cfg(feature = "encryption")]
+mod each_fault;
 mod encryption;
 mod fixtures;
 mod incremental;
 mod index_cache;
 mod leftovers;
+mod lived_in;
 mod repair;
 mod round_trip;
 mod schedules;

@@ -173,3 +173,52 @@ fn a_damaged_copy_of_the_parameters_is_made_anew() {
         }
     });
 }
+
+#[test]
+fn a_backup_that_lost_its_outcome_is_no_garbage_and_comes_back() {
+    // As it was; or without a segment, too: then it is told, and can be forgotten.
+    for whole in [true, false] {
+        let (runtime, sink, repo) = in_memory();
+        runtime.block_on(async {
+            let mut bytes = content(1, 900);
+            let one = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None));
+            let one = one.await.unwrap();
+            let segment = first_segment(&repo, &one).await;
+            touch(&mut bytes, 3, 7);
+            let two = incremental(&repo, 3, meta("a", 2, &bytes), &bytes, None).await.unwrap();
+            for info in [&one, &two] {
+                sink.delete(&Place::Outcome(info.session).key().unwrap()).await.unwrap();
+            }
+            assert!(repo.catalogue().await.unwrap().backups.is_empty());
+            if !whole {
+                sink.delete(&segment).await.unwrap();
+            }
+            let before = sink.list("").await.unwrap();
+            let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
+            let error = repo.prune(options, [9; 32], UnixMillis(9)).await.unwrap_err();
+            assert!(error.to_string().contains("repair"), "{error}");
+            assert_eq!(sink.list("").await.unwrap(), before, "nothing was freed");
+            let damaged = repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged;
+            assert_eq!(damaged.len(), 2);
+            assert!(damaged[0].object.starts_with("man/"), "{damaged:?}");
+            assert_eq!(repair(&repo, 20, true).await.outcomes.len(), 2);
+            assert!(repo.catalogue().await.unwrap().backups.is_empty(), "a dry run");
+            let report = repair(&repo, 21, false).await;
+            let (settled, lost) = (report.outcomes.len(), report.lost.len());
+            assert_eq!((settled, lost), (2, usize::from(!whole)), "{report:?}");
+            let catalogue = repo.catalogue().await.unwrap();
+            assert_eq!(catalogue.backups, [one.clone(), two.clone()]);
+            let damaged = repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged;
+            assert_eq!(damaged.is_empty(), whole);
+            if whole {
+                assert!(restore(&repo, &two).await.unwrap() == bytes);
+            } else {
+                let ids = [one.id, two.id];
+                repo.forget(&catalogue, &ids, [30; 32], UnixMillis(9)).await.unwrap();
+            }
+            prune(&repo, 31).await;
+            assert_eq!(sink.list("man").await.unwrap().is_empty(), !whole);
+            assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
+        });
+    }
+}

@@ -71,13 +71,14 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Ending, E
     context.result(&json!({
         "dry_run": args.dry_run,
         "copies": report.copies,
+        "outcomes": report.outcomes,
         "segments": report.segments,
         "pages_refilled": report.refilled,
         "backups": report.backups,
         "lost": report.lost.iter().map(lost_json).collect::<Vec<Value>>(),
     }))?;
     let would = if args.dry_run { "would make" } else { "made" };
-    for name in report.copies.iter().chain(&report.segments) {
+    for name in report.copies.iter().chain(&report.outcomes).chain(&report.segments) {
         context.say(format!("{would} {name} anew"))?;
     }
     for lost in &report.lost {
@@ -86,9 +87,9 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Ending, E
     }
     if report.lost.is_empty() {
         context.say(format!(
-            "{would} {} segments and {} copies anew; all is whole",
+            "{would} {} segments and {} other objects anew; all is whole",
             report.segments.len(),
-            report.copies.len()
+            report.copies.len() + report.outcomes.len()
         ))?;
         return Ok(Ending::Done);
     }
