@@ -34,6 +34,19 @@ fn a_flipped_byte_in_any_file_is_found_by_verify() {
     }
     assert!(world.fails(&["restore", id, "--to", "r.db"], 1).contains("help: "));
     assert!(!world.path("r.db").exists());
+    // A backup of which not even the manifest is left does not stand in the way for ever.
+    let files = world.repository_files();
+    let manifest = files.iter().find(|file| file.to_string_lossy().contains("/man/")).unwrap();
+    std::fs::write(manifest, "no manifest").unwrap();
+    let refused = world.fails(&["prune", "--grace", "0s"], 1);
+    assert!(refused.contains("man/") && refused.contains("forgotten by its id"), "{refused}");
+    let forgot = world.ok(&["forget", &id[..8]]);
+    assert_eq!(forgot["remove"][0]["id"], id);
+    assert!(forgot["remove"][0]["problem"].as_str().unwrap().contains("man/"), "{forgot}");
+    world.ok(&["prune", "--grace", "0s"]);
+    assert_eq!(world.ok(&["verify"])["checked"], 0);
+    let left = world.repository_files();
+    assert!(left.iter().all(|file| !file.to_string_lossy().contains("/man/")), "{left:?}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ do = "prune"
 /// What is looked at, at one time.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// Resident memory of the daemon, in KiB.
+    /// Memory of the daemon's own, without what of files is mapped, in KiB.
     memory: u64,
     /// Its open files.
     files: u64,
@@ -71,7 +71,7 @@ fn bytes_of(folder: &Path) -> u64 {
 fn sample(daemon: &Daemon, world: &World) -> Sample {
     let process = format!("/proc/{}", daemon.pid());
     let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let files = std::fs::read_dir(format!("{process}/fd")).unwrap().count() as u64;
     Sample {
         memory: memory.trim().trim_end_matches(" kB").parse().unwrap(),
@@ -154,11 +154,13 @@ fn for_as_long_as_told() {
             .ok_or_else(|| format!("{what} grew from {then} to {now}"))
     };
     let checks = [
-        check("resident memory, KiB", |sample| sample.memory, |then| then + then / 4 + 8192),
+        check("memory of its own, KiB", |sample| sample.memory, |then| then + then / 4 + 8192),
         check("open files", |sample| sample.files, |then| then + 4),
         check("bytes stored", |sample| sample.stored, |then| then + then / 4),
     ];
     eprintln!("{minutes} minutes, {} samples\n{report}", samples.len());
+    let by_minute = samples.chunks(12).map(|minute| median(minute, |sample| sample.memory) / 1024);
+    eprintln!("memory of its own by the minute, MiB: {:?}", by_minute.collect::<Vec<_>>());
     for check in checks {
         check.unwrap();
     }

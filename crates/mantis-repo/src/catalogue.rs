@@ -21,6 +21,14 @@ pub struct UnreadableBackup {
     pub error: RepoError,
 }
 
+impl UnreadableBackup {
+    /// What it is called: the id that its first generation had.
+    #[must_use]
+    pub const fn id(&self) -> BackupId {
+        BackupId(self.session.unique)
+    }
+}
+
 /// The backups of a repository at one time.
 #[derive(Debug, Default)]
 pub struct Catalogue {
@@ -82,6 +90,25 @@ impl Catalogue {
         selector: &'s Selector,
     ) -> impl Iterator<Item = &'a BackupInfo> + use<'a, 's> {
         self.backups.iter().filter(move |backup| selector.fits(backup))
+    }
+
+    /// The damaged backup whose id starts so; not one that only a newer version can read.
+    ///
+    /// # Errors
+    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`].
+    pub fn find_unreadable(&self, prefix: &str) -> Result<&UnreadableBackup, RepoError> {
+        let fits = |backup: &&UnreadableBackup| {
+            !prefix.is_empty()
+                && backup.error.is_damage()
+                && backup.id().to_string().starts_with(prefix)
+        };
+        match self.unreadable.iter().filter(fits).collect::<Vec<_>>()[..] {
+            [] => Err(RepoError::NoSuchBackup {
+                wanted: format!("has an id that starts with {prefix}"),
+            }),
+            [only] => Ok(only),
+            ref all => Err(RepoError::Ambiguous { prefix: prefix.to_owned(), count: all.len() }),
+        }
     }
 
     /// The one backup that a selector means: the newest for `latest` or without an id, else the one

@@ -263,7 +263,9 @@ impl RepoError {
                 "remove one that is of no use any more, with `mantis key remove`"
             }
             Self::Kdf { .. } => "another process may need less memory; then try again",
-            Self::Unsafe { .. } => "run `mantis verify`, and `mantis prune` again when it is whole",
+            Self::Unsafe { .. } => {
+                "run `mantis verify`, then `mantis repair`; a backup that stays unreadable can be forgotten by its id, and is freed after its time of grace"
+            }
             Self::NotExclusive { .. } => {
                 "see `mantis doctor`; while nothing else uses the repository, --exclusive goes without"
             }

@@ -61,7 +61,7 @@ impl Repository {
         }
     }
 
-    /// Forgets backups of the catalogue, with all their generations.
+    /// Forgets backups of the catalogue, with all their generations; damaged ones, too, of which nothing can be read.
     ///
     /// # Errors
     /// What the store reports; those before it are forgotten then.
@@ -75,7 +75,11 @@ impl Repository {
         let all = catalogue.superseded.iter().chain(&catalogue.backups);
         // Older generations first: a crash in between must not bring one of them to light.
         let sessions = all.filter(|backup| ids.contains(&backup.id)).map(|backup| backup.session);
-        for session in sessions {
+        let unreadable = catalogue
+            .unreadable
+            .iter()
+            .filter(|backup| backup.error.is_damage() && ids.contains(&backup.id()));
+        for session in sessions.chain(unreadable.map(|backup| backup.session)) {
             self.check_identity().await?;
             let input = [&entropy[..], &session.unique].concat();
             let salt = blake3::derive_key("mantis-backup 2026 forget salt", &input);

@@ -117,7 +117,7 @@ impl Repository {
             report.damaged.extend(catalogue.unreadable.iter().map(|unreadable| Damage {
                 object: format!("the backup of session {}", unreadable.session),
                 what: error_chain(&unreadable.error),
-                backups: vec![BackupId(unreadable.session.unique)],
+                backups: vec![unreadable.id()],
                 pages: None,
             }));
             report.damaged.extend(self.lost_outcomes().await?.into_iter().map(

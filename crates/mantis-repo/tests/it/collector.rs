@@ -301,3 +301,40 @@ fn a_crash_at_any_call_of_a_collection_loses_nothing_and_the_next_one_finishes()
         }
     });
 }
+
+#[test]
+fn a_backup_that_cannot_be_read_can_be_forgotten_and_stops_no_collector_then() {
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 400);
+        for (entropy, source) in [(2, "a"), (3, "b")] {
+            let meta = meta(source, 1, &bytes[..200 * usize::from(entropy - 1) * 512]);
+            let bytes = &bytes[..meta.byte_len as usize];
+            backup(&repo, entropy, meta, bytes, plain(Compression::None)).await.unwrap();
+        }
+        let backups = repo.catalogue().await.unwrap().backups;
+        let manifests = sink.list("man").await.unwrap();
+        let of_a = backups.iter().find(|backup| backup.meta.source == "a").unwrap();
+        let key = manifests
+            .iter()
+            .find(|object| object.key.as_str().contains(&of_a.session.to_string()))
+            .unwrap();
+        sink.replace(&key.key, bytes::Bytes::from_static(b"damaged"));
+        let catalogue = repo.catalogue().await.unwrap();
+        let found = catalogue.find_unreadable(&of_a.id.short()).unwrap();
+        assert_eq!(found.id(), of_a.id);
+        let options = PruneOptions { grace_ms: HOUR as u64, dry_run: false, exclusive: false };
+        let refused = async |entropy, now| {
+            let pruned = repo.prune(options, [entropy; 32], UnixMillis(now)).await;
+            matches!(pruned, Err(RepoError::Unsafe { .. }))
+        };
+        assert!(refused(10, HOUR).await);
+        forget(&repo, &[of_a.id], HOUR).await;
+        assert!(repo.catalogue().await.unwrap().unreadable.is_empty());
+        assert!(refused(11, HOUR).await, "within its grace it may be put right");
+        let report = repo.prune(options, [12; 32], UnixMillis(3 * HOUR)).await.unwrap();
+        assert!(report.freed_objects >= 2, "{report:?}");
+        let left = repo.catalogue().await.unwrap().backups;
+        assert!(left.len() == 1 && restore(&repo, &left[0]).await.unwrap() == bytes);
+    });
+}

@@ -1,9 +1,12 @@
 //! `mantis forget`
 
 use chrono_tz::Tz;
-use mantis_repo::{BackupId, BackupInfo, Catalogue, Repository, Selector};
+use mantis_repo::{
+    BackupId, BackupInfo, Catalogue, RepoError, Repository, Selector, UnreadableBackup,
+};
 use mantis_retention::Policy;
-use serde_json::json;
+use mantis_sink::error_chain;
+use serde_json::{Value, json};
 
 use super::prune::{MAX_UNUSED, options, prune};
 use crate::cli::args::ForgetArgs;
@@ -14,8 +17,44 @@ use crate::cli::output::backup_json;
 use crate::jobs::retention_plan;
 use crate::{Error, clock, format_time};
 
+/// A backup, as far as it can be read.
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    Whole(&'a BackupInfo),
+    Unreadable(&'a UnreadableBackup),
+}
+
+impl Seen<'_> {
+    fn id(self) -> BackupId {
+        match self {
+            Self::Whole(backup) => backup.id,
+            Self::Unreadable(backup) => backup.id(),
+        }
+    }
+
+    fn line(self) -> String {
+        match self {
+            Self::Whole(backup) => {
+                let (short, meta) = (backup.id.short(), &backup.meta);
+                format!("{short} {} {}", format_time(meta.created_at), meta.source)
+            }
+            Self::Unreadable(backup) => format!("{}, which cannot be read", backup.id().short()),
+        }
+    }
+
+    fn json(self) -> Value {
+        match self {
+            Self::Whole(backup) => backup_json(backup),
+            Self::Unreadable(backup) => json!({
+                "id": backup.id().to_string(),
+                "problem": error_chain(&backup.error),
+            }),
+        }
+    }
+}
+
 /// Every backup that was looked at, and what is going to happen to it.
-type Decisions<'a> = Vec<(&'a BackupInfo, Fate)>;
+type Decisions<'a> = Vec<(Seen<'a>, Fate)>;
 
 /// The error of those who say nothing of what to keep.
 pub(super) fn no_rule() -> Error {
@@ -29,8 +68,16 @@ fn by_id<'a>(catalogue: &'a Catalogue, ids: &[String]) -> Result<Decisions<'a>, 
     let mut decisions: Decisions<'a> = Vec::new();
     for id in ids {
         let selector = Selector { id: Some(id.clone()), ..Selector::default() };
-        let backup = catalogue.find(&selector)?;
-        if decisions.iter().all(|(known, _)| known.id != backup.id) {
+        let backup = match catalogue.find(&selector) {
+            Ok(backup) => Seen::Whole(backup),
+            Err(none @ RepoError::NoSuchBackup { .. }) => match catalogue.find_unreadable(id) {
+                Ok(backup) => Seen::Unreadable(backup),
+                Err(RepoError::NoSuchBackup { .. }) => return Err(none.into()),
+                Err(ambiguous) => return Err(ambiguous.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        if decisions.iter().all(|(known, _)| known.id() != backup.id()) {
             decisions.push((backup, Fate::Forget("by its id".into(), Vec::new())));
         }
     }
@@ -46,13 +93,9 @@ fn by_rules<'a>(
     let warnings = plan.warnings.iter().map(ToString::to_string).collect();
     let mut fates = fates(&plan);
     let backups = catalogue.backups.iter();
-    let decided = backups.filter_map(|backup| Some((backup, fates.remove(&backup.id)?)));
+    let decided =
+        backups.filter_map(|backup| Some((Seen::Whole(backup), fates.remove(&backup.id)?)));
     (decided.collect(), warnings)
-}
-
-fn line(backup: &BackupInfo) -> String {
-    let (short, meta) = (backup.id.short(), &backup.meta);
-    format!("{short} {} {}", format_time(meta.created_at), meta.source)
 }
 
 async fn undo(context: &Context, repo: &Repository, id: &str) -> Result<Ending, Error> {
@@ -87,14 +130,14 @@ pub(crate) async fn run(context: &Context, args: ForgetArgs) -> Result<Ending, E
         (by_id(&catalogue, &args.ids)?, Vec::new())
     };
     let removed: Vec<BackupId> =
-        decisions.iter().filter(|(_, fate)| fate.goes()).map(|(backup, _)| backup.id).collect();
+        decisions.iter().filter(|(_, fate)| fate.goes()).map(|(backup, _)| backup.id()).collect();
     if !args.dry_run {
         repo.forget(&catalogue, &removed, clock::entropy()?, clock::now()).await?;
     }
-    let lines = decisions.iter().map(|(backup, fate)| (line(backup), fate));
+    let lines = decisions.iter().map(|(backup, fate)| (backup.line(), fate));
     decisions::show(context, lines, args.dry_run)?;
     decisions::warn(&warnings);
-    let values = decisions.iter().map(|(backup, fate)| (backup_json(backup), fate));
+    let values = decisions.iter().map(|(backup, fate)| (backup.json(), fate));
     let mut result = decisions::as_json(values, &warnings);
     result["dry_run"] = json!(args.dry_run);
     if args.prune {
