@@ -224,36 +224,6 @@ fn a_repository_that_is_not_encrypted_is_not_opened_with_a_password() {
     });
 }
 
-/// Each byte of each object is damaged: verify finds it, or the repository does not open; a restore gives the
-/// right bytes or an error.
-#[test]
-fn every_damaged_byte_is_found_and_never_restored() {
-    let (runtime, sink, repo) = encrypted();
-    runtime.block_on(async {
-        let bytes = content(5, 12);
-        let info = backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::Zstd(1)));
-        let info = info.await.unwrap();
-        for (name, whole) in bytes_of(&sink).await {
-            // Opening takes the time of a password: the keys' bytes are damaged in `key_slot` and `keyring`.
-            if name.starts_with("mantis.repo") || name.starts_with("keys/") {
-                continue;
-            }
-            let key = mantis_sink::ObjectKey::new(name.clone()).unwrap();
-            for at in 0..whole.len() {
-                let mut spoiled = whole.to_vec();
-                spoiled[at] ^= 1 << (at % 8);
-                sink.replace(&key, spoiled.into());
-                let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
-                assert!(!report.damaged.is_empty(), "{name} at {at}: damage not found");
-                if let Ok(restored) = restore(&repo, &info).await {
-                    assert!(restored == bytes, "{name} at {at}: wrong bytes restored");
-                }
-            }
-            sink.replace(&key, whole);
-        }
-    });
-}
-
 /// Someone who can write to the store, but has no key, puts an object that is not encrypted in the place of
 /// one that is.
 #[test]

@@ -14,6 +14,7 @@ mod dedup;
 #[cfg(feature = "encryption")]
 mod each_fault;
 mod encryption;
+mod every_byte;
 mod fixtures;
 mod incremental;
 mod index_cache;
