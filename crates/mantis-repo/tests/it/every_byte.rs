@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mantis_repo::{
-    BackupInfo, BackupWriter, KeyLock, NewKey, Password, Purpose, RepoError, Repository, Session,
-    UnixMillis, VerifyOptions, WriteOptions,
+    ArchiveSink, BackupInfo, BackupWriter, KeyLock, NewKey, Password, Purpose, RepoError,
+    Repository, Session, UnixMillis, VerifyOptions, WriteOptions,
 };
 use mantis_sink::{MemorySink, Sink, Span};
 use mantis_stream::Compression;
@@ -156,4 +156,50 @@ fn of_either_copy_of_the_parameters() {
             sink.replace(&key, whole);
         }
     });
+}
+
+/// Takes what is written, for all to see.
+#[derive(Clone, Default)]
+struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn of_exported_files() {
+    for encrypted in [false, true] {
+        let small = Small::new(encrypted).backup("a", &some(), plain(Compression::Zstd(1)));
+        let Small { runtime, repo, made, .. } = small;
+        runtime.block_on(async {
+            let (info, wanted) = &made[0];
+            let exported = Shared::default();
+            repo.export(info, Box::new(exported.clone())).await.unwrap();
+            let whole = exported.0.lock().unwrap().clone();
+            let path = tempfile::NamedTempFile::new().unwrap();
+            let open = |bytes: &[u8]| {
+                std::fs::write(path.path(), bytes).unwrap();
+                ArchiveSink::open("exported", std::fs::File::open(path.path()).unwrap())
+            };
+            let sink = open(&whole).unwrap();
+            if !encrypted {
+                let archived = Repository::open(Arc::new(sink), None).await.unwrap();
+                assert!(restore(&archived, info).await.unwrap() == *wanted);
+            }
+            for at in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << (at % 8);
+                assert!(open(&bytes).is_err(), "flipped at {at}");
+                // Where it ends is the same matter, whatever is in it.
+                assert!(encrypted || open(&whole[..at]).is_err(), "cut at {at}");
+            }
+            assert!(open(&[&whole[..], b"x"].concat()).is_err(), "longer");
+        });
+    }
 }
