@@ -4,6 +4,7 @@ mod arrows;
 mod bench;
 mod ci;
 mod command;
+mod coverage;
 mod features;
 mod fuzz;
 mod integration;
@@ -21,6 +22,7 @@ const HELP: &str = "cargo xtask COMMAND
   arrows    proves that the crates depend on each other as docs/architecture.md says
   features  checks every crate with each feature alone, none and all
   loom      every interleaving of the copy-on-write table, many of the coordinator of snapshots
+  coverage  which branches of the ground crates their tests take: coverage [missing]; needs LLVM's tools
   faults    every call on the disk fails in every way, every two crashes of a collection; more than the tests do
   fuzz      every decoder, hostile repositories, backups against a model: fuzz [TARGET…] [--seconds N] [--address]
   kills     thousands of commands and the daemon, killed and stopped while a database is written
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "arrows" => arrows::run(),
         "features" => features::run(),
+        "coverage" => coverage::run(rest),
         "loom" => test::loom(),
         "fuzz" => fuzz::run(rest),
         "kills" => test::kills(),
