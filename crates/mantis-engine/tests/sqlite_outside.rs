@@ -377,6 +377,57 @@ fn a_wal_that_lost_its_end_and_went_on_otherwise_is_not_believed() {
     assert!(snapshot.changed().unwrap().is_none());
 }
 
+/// However long a WAL has become, a snapshot takes what of it is not in the file: else longer WALs would make longer snapshots, which make
+/// longer WALs, until the disk is full.
+#[test]
+fn what_of_the_wal_is_in_the_file_already_is_not_looked_at() {
+    let mut db = Sqlite::new(4096, "wal", SqliteOptions::default());
+    db.connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    for seq in 1..50 {
+        commit(&mut db.connection, seq);
+    }
+    // It keeps the WAL from being begun anew, but not from being checkpointed.
+    let reader = open(&db.path);
+    reader.execute_batch("begin; select * from state").unwrap();
+    db.connection.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+    let token = ended(begin_since(&db.path, None));
+    for seq in 50..60 {
+        commit(&mut db.connection, seq);
+    }
+    // Nobody reads this frame any more. (A snapshot that does says that its checksum is wrong.)
+    let wal = PathBuf::from(format!("{}-wal", db.path.display()));
+    let mut bytes = std::fs::read(&wal).unwrap();
+    let frame = 32 + 3 * (24 + 4096) + 24;
+    bytes[frame..frame + 100].fill(0xA5);
+    std::fs::write(&wal, bytes).unwrap();
+    for token in [None, token] {
+        let known = token.is_some();
+        let snapshot = begin_since(&db.path, token);
+        assert_eq!(snapshot.changed().unwrap().is_some(), known);
+        assert_eq!(seq_of(&snapshot), 59);
+        ended(snapshot);
+    }
+}
+
+#[test]
+fn a_wal_that_says_more_than_the_database_holds_is_not_asked_what_changed() {
+    let db = Sqlite::new(512, "wal", SqliteOptions::default());
+    db.connection.execute_batch("pragma wal_autocheckpoint = 0; pragma synchronous = off").unwrap();
+    db.connection.execute_batch("update state set seq = 1").unwrap();
+    let token = ended(begin_since(&db.path, None));
+    let change = |times: u32| {
+        for _ in 0..times {
+            db.connection.execute_batch("update state set total = total + 1").unwrap();
+        }
+        let snapshot = begin_since(&db.path, token.clone());
+        let changed = snapshot.changed().unwrap().map(|changed| changed.len());
+        ended(snapshot);
+        changed
+    };
+    assert_eq!(change(100), Some(1));
+    assert_eq!(change(4500), None, "comparing a handful of pages takes less");
+}
+
 /// Frames in a WAL that the writer below lets no snapshot make longer.
 const LONG_WAL: i64 = 1000;
 

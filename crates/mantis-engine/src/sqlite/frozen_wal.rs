@@ -8,6 +8,9 @@
 //! - Our lock on a read mark keeps every checkpoint from writing frames past `m` to the file, and
 //!   keeps the WAL from being begun anew. A page in a frame up to `M` is taken from the WAL; any other
 //!   page is as it was before the first frame, wherever a checkpoint is with frames up to `m`.
+//! - So a page whose last frame up to `M` is among those that were in the file when the header was read is taken from the file, as
+//!   SQLite's own readers do (`minFrame` in its `wal.c`), and those frames are not looked at: a WAL that has grown for hours costs
+//!   what of it is not in the file.
 //! - Where all of the WAL was in the file when the transaction began, SQLite gives mark 0: no
 //!   checkpoint can touch the file, but a writer may begin the WAL anew under us. Then the header says
 //!   that everything is in the file and the WAL is not looked at; or it names frames past those in the
@@ -30,7 +33,9 @@ use super::header::lock_page;
 use super::live_file::{Handle, has_moved};
 use super::wal_index::WalMoment;
 use super::wal_mark::{Since, WalMark};
-use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap, frame_page_offset, header_salts};
+use super::wal_scan::{
+    ScanFault, WAL_HEADER_LEN, WalMap, frame_page_offset, header_salts, sums_at,
+};
 
 /// A read transaction and what it sees. Also serves where there is no WAL: the map is empty then.
 pub(crate) struct FrozenWal {
@@ -66,22 +71,36 @@ pub(crate) fn read_moment(connection: &Connection) -> Result<Option<WalMoment>, 
     Ok(None)
 }
 
-/// Scans the WAL for a moment; empty where the file alone is the moment. With a mark that may be of the same
-/// life of the WAL, also tells which pages changed since, where that can be told for sure.
+/// Frames behind a mark that are read whatever the size of the database.
+const ALWAYS_WORTH: u32 = 4096;
+
+/// Scans what of the WAL is not in the file, for a moment; empty where the file alone is the moment. With a mark that may be of the
+/// same life of the WAL, also tells which pages changed since, where that can be told for sure, and for less than it takes to compare
+/// all pages.
 pub(crate) fn scan(
     connection: &Connection,
     moment: &WalMoment,
     page_size: PageSize,
     mark: Option<WalMark>,
 ) -> Result<Result<(WalMap, Option<PageSet>), ScanFault>, rusqlite::Error> {
+    let worth = moment.page_count.max(ALWAYS_WORTH);
+    let mark = mark.filter(|mark| moment.last_frame - mark.frame <= worth);
     if moment.is_in_file() {
         return Ok(Ok((WalMap::default(), changes_in_file(connection, moment, mark))));
     }
     let log = Handle::log(connection)?;
-    let mut since = mark.map(Since::new);
-    let scanned =
-        WalMap::scan(moment, page_size, since.as_mut(), |offset, buf| log.read_at(offset, buf))?;
-    Ok(scanned.map(|map| (map, since.and_then(Since::pages))))
+    let read = |offset: u64, buf: &mut [u8]| log.read_at(offset, buf);
+    // After a crash the same frame may be another one: then nothing is known of what was before.
+    let mut since = None;
+    if let Some(mark) = mark
+        && sums_at(mark.frame, moment.salts, page_size, read)? == Ok(mark.checksum)
+    {
+        since = Some(Since::new(mark));
+    }
+    let from = mark.filter(|_| since.is_some()).map_or(u32::MAX, |mark| mark.frame);
+    let from = from.min(moment.backfilled);
+    let scanned = WalMap::scan(from, moment, page_size, since.as_mut(), read)?;
+    Ok(scanned.map(|map| (map, since.map(Since::pages))))
 }
 
 /// Where everything is in the file already, the WAL is of use for one thing only: it may still tell what changed
@@ -92,14 +111,18 @@ fn changes_in_file(
     mark: Option<WalMark>,
 ) -> Option<PageSet> {
     let mark = mark?;
-    let mut since = Since::proved(mark);
+    let mut since = Since::new(mark);
     if mark.frame == moment.last_frame {
-        return (mark.checksum == moment.checksum).then(|| since.pages()).flatten();
+        return (mark.checksum == moment.checksum).then(|| since.pages());
     }
     let log = Handle::log(connection).ok()?;
-    let scanned =
-        WalMap::scan_since(&mark, moment, &mut since, |offset, buf| log.read_at(offset, buf));
-    matches!(scanned, Ok(Ok(()))).then(|| since.pages()).flatten()
+    let read = |offset: u64, buf: &mut [u8]| log.read_at(offset, buf);
+    let known = sums_at(mark.frame, moment.salts, mark.page_size, read).ok()?;
+    if known != Ok(mark.checksum) {
+        return None;
+    }
+    let scanned = WalMap::scan(mark.frame, moment, mark.page_size, Some(&mut since), read);
+    matches!(scanned, Ok(Ok(_))).then(|| since.pages())
 }
 
 impl FrozenWal {

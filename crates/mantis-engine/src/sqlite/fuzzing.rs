@@ -32,16 +32,15 @@ pub fn wal(bytes: &[u8], mend: bool) {
         out.copy_from_slice(wal.get(from..end).ok_or(())?);
         Ok::<(), ()>(())
     };
+    let mark = mark.filter(|mark| mark.may_precede(&moment, mark.identity, page_size));
     let mut since = mark.map(Since::new);
-    if let Ok(Ok(map)) = WalMap::scan(&moment, page_size, since.as_mut(), read) {
-        let _ = (map.is_empty(), map.range(PageNo::FIRST, u64::MAX).len());
+    let from = [0, moment.backfilled, mark.map_or(0, |mark| mark.frame)];
+    for from in from.into_iter().filter(|from| *from <= moment.last_frame) {
+        if let Ok(Ok(map)) = WalMap::scan(from, &moment, page_size, since.as_mut(), read) {
+            let _ = (map.is_empty(), map.range(PageNo::FIRST, u64::MAX).len());
+        }
     }
-    let _ = since.and_then(Since::pages);
-    if let Some(mark) = mark.filter(|mark| mark.may_precede(&moment, mark.identity, page_size)) {
-        let mut since = Since::proved(mark);
-        let _ = WalMap::scan_since(&mark, &moment, &mut since, read);
-        let _ = since.pages();
-    }
+    let _ = since.map(Since::pages);
 }
 
 /// The moment of a WAL whose header and frames are given the checksums and salts that SQLite would.

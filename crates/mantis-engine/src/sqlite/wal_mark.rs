@@ -55,13 +55,14 @@ impl WalMark {
         }
         let long = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let word = |at: usize| u32_at(bytes, at);
-        Some(Self {
+        let mark = Self {
             identity: (long(4)?, long(12)?),
             page_size: PageSize::new(word(20)?.into()).ok()?,
             salts: [word(24)?, word(28)?],
             frame: word(32)?,
             checksum: [word(36)?, word(40)?],
-        })
+        };
+        (mark.frame > 0).then_some(mark)
     }
 
     /// Whether a moment of a file may be a later one of the same life of its WAL.
@@ -78,38 +79,30 @@ impl WalMark {
     }
 }
 
-/// Collects the pages of the frames behind a mark, during a scan that proves the frames.
+/// Collects the pages of the frames behind a mark whose checksum is the WAL's at its frame, during a scan that proves the frames.
 #[derive(Debug)]
 pub(crate) struct Since {
     mark: WalMark,
-    proved: bool,
     pages: PageSet,
 }
 
 impl Since {
     pub(crate) const fn new(mark: WalMark) -> Self {
-        Self { mark, proved: false, pages: PageSet::new() }
+        Self { mark, pages: PageSet::new() }
     }
 
-    /// The mark itself, where the scan begins behind it.
-    pub(crate) const fn proved(mark: WalMark) -> Self {
-        Self { mark, proved: true, pages: PageSet::new() }
-    }
-
-    /// A frame was scanned; `sums` is the cumulative checksum at its end.
-    pub(crate) fn see(&mut self, frame: u32, page: u32, sums: [u32; 2]) {
-        if frame == self.mark.frame {
-            self.proved = sums == self.mark.checksum;
-        } else if frame > self.mark.frame
+    /// A frame was scanned.
+    pub(crate) fn see(&mut self, frame: u32, page: u32) {
+        if frame > self.mark.frame
             && let Some(page) = PageNo::new(page.into())
         {
             self.pages.insert(page);
         }
     }
 
-    /// The pages, if the mark was met on the way.
-    pub(crate) fn pages(self) -> Option<PageSet> {
-        self.proved.then_some(self.pages)
+    /// The pages.
+    pub(crate) fn pages(self) -> PageSet {
+        self.pages
     }
 }
 
@@ -122,7 +115,7 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_come_back_and_others_are_refused(
-            identity: (u64, u64), salts: [u32; 2], frame: u32, checksum: [u32; 2], cut in 0usize..44,
+            identity: (u64, u64), salts: [u32; 2], frame in 1u32.., checksum: [u32; 2], cut in 0usize..44,
         ) {
             let mark = WalMark { identity, page_size: PageSize::MIN, salts, frame, checksum };
             let token = mark.to_token();

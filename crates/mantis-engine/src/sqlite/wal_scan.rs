@@ -8,7 +8,7 @@ use mantis_page::{PageNo, PageSize};
 
 use super::header::u32_at;
 use super::wal_index::WalMoment;
-use super::wal_mark::{Since, WalMark};
+use super::wal_mark::Since;
 
 /// The length of the WAL's header in bytes.
 pub(crate) const WAL_HEADER_LEN: usize = 32;
@@ -57,30 +57,25 @@ pub(crate) fn frame_page_offset(frame: u32, page_size: PageSize) -> u64 {
     WAL_HEADER_LEN as u64 + (u64::from(frame) - 1) * frame_len + FRAME_HEADER_LEN as u64
 }
 
+/// The cumulative checksum at the end of a frame, as the frame itself says.
+pub(crate) fn sums_at<E>(
+    frame: u32,
+    salts: [u32; 2],
+    page_size: PageSize,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+) -> Result<Result<[u32; 2], ScanFault>, E> {
+    let mut header = [0; FRAME_HEADER_LEN];
+    read(frame_page_offset(frame, page_size) - FRAME_HEADER_LEN as u64, &mut header)?;
+    let word = |at| u32_at(&header, at).unwrap_or(0);
+    let ours = [word(8), word(12)] == salts;
+    Ok(ours.then_some([word(16), word(20)]).ok_or(ScanFault::Restarted))
+}
+
 impl WalMap {
-    /// Scans frames 1 to the moment's last one and proves them by their checksums; `since` sees each.
+    /// Scans the frames behind frame `from` (0: all) up to the moment's last one; `since` sees each. Their checksums prove them: each
+    /// adds to the one before, from what frame `from` says of itself to what the wal-index says of the last.
     pub(crate) fn scan<E>(
-        moment: &WalMoment,
-        page_size: PageSize,
-        since: Option<&mut Since>,
-        read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
-    ) -> Result<Result<Self, ScanFault>, E> {
-        Self::scan_from(None, moment, page_size, since, read)
-    }
-
-    /// Scans the frames behind a mark, if that is all that is asked for.
-    pub(crate) fn scan_since<E>(
-        mark: &WalMark,
-        moment: &WalMoment,
-        since: &mut Since,
-        read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
-    ) -> Result<Result<(), ScanFault>, E> {
-        let scanned = Self::scan_from(Some(mark), moment, mark.page_size, Some(since), read)?;
-        Ok(scanned.map(|_| ()))
-    }
-
-    fn scan_from<E>(
-        from: Option<&WalMark>,
+        from: u32,
         moment: &WalMoment,
         page_size: PageSize,
         mut since: Option<&mut Since>,
@@ -98,8 +93,12 @@ impl WalMap {
             return Ok(Err(ScanFault::Damaged("the checksum of its header")));
         }
         let mut next = 1;
-        if let Some(mark) = from {
-            (sums, next) = (mark.checksum, mark.frame + 1);
+        if from > 0 {
+            sums = match sums_at(from, moment.salts, page_size, &mut read)? {
+                Ok(sums) => sums,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            next = from.saturating_add(1);
         }
         let frame_len = page_size.bytes() + FRAME_HEADER_LEN;
         let per_batch = (BATCH_LEN / frame_len).max(1) as u32;
@@ -121,7 +120,7 @@ impl WalMap {
                 let page = u32_at(frame, 0).unwrap_or(0);
                 frames.push((page, number));
                 if let Some(since) = &mut since {
-                    since.see(number, page, sums);
+                    since.see(number, page);
                 }
             }
             next += count;
