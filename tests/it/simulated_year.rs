@@ -11,22 +11,10 @@ use mantis_backup::schedule::{
     Agenda, AgendaState, Clock, Event, Job, ManualClock, MissedRuns, Next, Outcome, Overlap, Retry,
     RunId,
 };
+use mantis_sink::Chance;
 
-/// SplitMix64: the same year each time for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn seconds(&mut self, from: u64, to: u64) -> TimeDelta {
-        TimeDelta::seconds((from + self.below(to - from)).cast_signed())
-    }
+fn seconds(chance: &mut Chance, from: u64, to: u64) -> TimeDelta {
+    TimeDelta::seconds((from + chance.below(to - from)).cast_signed())
 }
 
 /// A schedule's times, said without cron.
@@ -185,7 +173,7 @@ impl Year {
             // No run is under way or to be tried again then.
             end: start + TimeDelta::days(366) - TimeDelta::minutes(5),
             clock: ManualClock::new(start),
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             agenda: Agenda::new(AgendaState::default(), 6),
             written: serde_json::to_string(&AgendaState::default()).unwrap(),
             under_way: BTreeMap::new(),
@@ -224,7 +212,7 @@ impl Year {
         for event in events {
             match event {
                 Event::Begin { job, run, .. } => {
-                    let ends = now + self.chance.seconds(5, 120);
+                    let ends = now + seconds(&mut self.chance, 5, 120);
                     let outcome = match self.chance.below(200) {
                         0 => Outcome::Hopeless,
                         1..60 if run.attempt < 4 => Outcome::Failed,
@@ -312,19 +300,19 @@ impl Year {
         let sources = jobs().into_iter().map(|(job, source, _)| (job.id, source)).collect();
         // Troubles days apart: what was missed has been made up for before the next one comes.
         let mut troubles: Vec<(DateTime<Utc>, Trouble)> = Vec::new();
-        let mut at = self.start + self.chance.seconds(86_400, 2 * 86_400);
+        let mut at = self.start + seconds(&mut self.chance, 86_400, 2 * 86_400);
         while at < self.end - TimeDelta::days(7) {
             let chance = &mut self.chance;
             troubles.push((
                 at,
                 match chance.below(6) {
-                    0 => Trouble::Forward(chance.seconds(60, 2 * 86_400)),
-                    1 => Trouble::Back(chance.seconds(60, 10_000)),
-                    2 => Trouble::Kill(chance.seconds(60, 3 * 86_400)),
-                    _ => Trouble::Kill(chance.seconds(2, 7200)),
+                    0 => Trouble::Forward(seconds(chance, 60, 2 * 86_400)),
+                    1 => Trouble::Back(seconds(chance, 60, 10_000)),
+                    2 => Trouble::Kill(seconds(chance, 60, 3 * 86_400)),
+                    _ => Trouble::Kill(seconds(chance, 2, 7200)),
                 },
             ));
-            at += chance.seconds(5 * 86_400, 9 * 86_400);
+            at += seconds(chance, 5 * 86_400, 9 * 86_400);
         }
         troubles.reverse();
         self.begin_process();

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use mantis_sink::Chance;
 use serde_json::Value;
 
 use crate::{World, make_bank, prove_bank, start_python};
@@ -18,23 +19,6 @@ use crate::{World, make_bank, prove_bank, start_python};
 const KEPT: usize = 4;
 /// Rounds between two looks at everything.
 const LOOK_EVERY: u64 = 10;
-
-/// A splitmix64 generator: the same seed, the same commands; when a kill hits is the machine's matter.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-}
 
 /// What happened in all rounds.
 #[derive(Debug, Default)]
@@ -57,6 +41,7 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Rounds {
     world: World,
+    /// The same seed, the same commands; when a kill hits is the machine's matter.
     chance: Chance,
     /// Said behind every prune: `--exclusive`, where a store lets two create one object.
     prune_flags: Vec<&'static str>,
@@ -91,12 +76,6 @@ struct Running {
     forgets: bool,
 }
 
-impl std::fmt::Debug for Chance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Chance({:#x})", self.0)
-    }
-}
-
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
@@ -115,7 +94,7 @@ impl Rounds {
         let log = File::create(world.path("log")).unwrap();
         Self {
             world,
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             prune_flags,
             takes,
             told,

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::Chance;
+
 /// What goes wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProxyFault {
@@ -55,14 +57,6 @@ impl Drop for FaultProxy {
         // Wakes who waits for a connection.
         let _ = TcpStream::connect(self.address);
     }
-}
-
-/// A number that looks like chance and is the same each time (SplitMix64).
-fn chance(seed: u64, number: u64) -> u64 {
-    let mut x = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 /// A request or an answer up to the end of its head, and what of its body came with it.
@@ -180,7 +174,7 @@ impl FaultProxy {
                 let number = state.requests.fetch_add(1, Ordering::Relaxed);
                 let (faults, share) =
                     state.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let drawn = chance(seed, number);
+                let drawn = Chance::nth(seed, number);
                 let hit = !faults.is_empty() && drawn % 1000 < share;
                 let fault = hit.then(|| faults[(drawn / 1000) as usize % faults.len()]);
                 state.faults.fetch_add(hit.into(), Ordering::Relaxed);

@@ -7,7 +7,7 @@
 //!   feature `opendal`: every store that OpenDAL speaks to; features `s3`, `gcs`, `azblob`, `webdav`, `sftp`: those, by URL.
 //! - [`StreamConfig`]: how a store over a network is talked to; `RetrySink` tries again, within bounds.
 //! - [`open_url`]: the sink that a path or URL names; [`probe`]: what a store does, tried out.
-//! - feature `testing`: `RecordingSink`, `FaultSink`, `FaultProxy` and the `conformance` suite.
+//! - feature `testing`: `RecordingSink`, `FaultSink`, `FaultProxy`, `Chance` and the `conformance` suite.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,8 @@
 mod address;
 mod anchor;
 mod capability;
+#[cfg(feature = "testing")]
+mod chance;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod error;
@@ -54,6 +56,8 @@ mod transport;
 mod url;
 
 pub use capability::Capabilities;
+#[cfg(feature = "testing")]
+pub use chance::Chance;
 pub use error::{SinkError, SinkErrorKind, error_chain};
 #[cfg(feature = "testing")]
 pub use fault::{Fault, FaultSink};

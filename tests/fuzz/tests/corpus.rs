@@ -4,27 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use mantis_sink::Chance;
+
 /// Mutations of each target's corpus.
 const MUTATIONS: usize = 1500;
 /// The longest input.
 const MAX_LEN: usize = 1 << 14;
-
-/// A splitmix64 generator: small, and the same for ever.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -39,22 +24,22 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Another input made of one or two.
 fn mutated(chance: &mut Chance, inputs: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = inputs[chance.below(inputs.len())].1.clone();
-    for _ in 0..1 + chance.below(6) {
-        let at = chance.below(bytes.len() + 1);
-        let end = (at + chance.below(9)).min(bytes.len());
-        match chance.below(5) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << chance.below(8),
-            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][chance.below(5)],
+    let mut bytes = inputs[chance.index(inputs.len())].1.clone();
+    for _ in 0..1 + chance.index(6) {
+        let at = chance.index(bytes.len() + 1);
+        let end = (at + chance.index(9)).min(bytes.len());
+        match chance.index(5) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << chance.index(8),
+            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][chance.index(5)],
             2 => drop(bytes.drain(at..end)),
             3 => {
-                let other = &inputs[chance.below(inputs.len())].1;
-                let from = chance.below(other.len() + 1);
-                let to = (from + chance.below(64)).min(other.len());
+                let other = &inputs[chance.index(inputs.len())].1;
+                let from = chance.index(other.len() + 1);
+                let to = (from + chance.index(64)).min(other.len());
                 bytes.splice(at..end, other[from..to].iter().copied());
             }
             _ => {
-                let new: Vec<u8> = (0..chance.below(9)).map(|_| chance.next() as u8).collect();
+                let new: Vec<u8> = (0..chance.index(9)).map(|_| chance.next() as u8).collect();
                 bytes.splice(at..end, new);
             }
         }
@@ -82,7 +67,7 @@ fn every_target_bears_its_corpus_and_mutations_of_it() {
                 for (path, bytes) in &inputs {
                     feed(target, bytes, &path.display().to_string());
                 }
-                let mut chance = Chance(target.len() as u64);
+                let mut chance = Chance::new(target.len() as u64);
                 for n in 0..MUTATIONS {
                     feed(target, &mutated(&mut chance, &inputs), &format!("mutation {n}"));
                 }

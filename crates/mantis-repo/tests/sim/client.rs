@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use mantis_repo::{CompactOptions, PruneOptions, RepoError, Repository, UnixMillis};
+use mantis_sink::Chance;
 use mantis_stream::{CancellationToken, Compression};
 
-use crate::chance::Chance;
 use crate::model::Model;
 use crate::world::{backup_by, content, incremental_by, meta, plain, restore, touch};
 

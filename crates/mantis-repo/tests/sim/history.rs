@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mantis_repo::{RepoError, Repository, UnixMillis};
-use mantis_sink::{MemorySink, Sink, SinkErrorKind};
+use mantis_sink::{Chance, MemorySink, Sink, SinkErrorKind};
 use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, LocalSet};
 
-use crate::chance::Chance;
 use crate::client::{NAMES, Task, work};
 use crate::model::Model;
 use crate::store::{ClientStore, Fate, Gate};

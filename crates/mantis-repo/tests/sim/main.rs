@@ -13,7 +13,6 @@
 #[allow(dead_code, reason = "what the other tests use of it, too")]
 mod world;
 
-mod chance;
 mod client;
 mod history;
 mod model;
