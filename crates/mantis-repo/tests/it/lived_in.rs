@@ -1,19 +1,21 @@
 //! A small repository that has lived: with everything in it that a repository can hold, and all that is done to one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use mantis_page::{PageNo, PageRun, PageSet};
 use mantis_repo::{
-    BackupInfo, BackupWriter, CompactOptions, Copier, CopyOptions, Manifest, PruneOptions, Purpose,
-    Reach, RepairOptions, RepoError, Repository, RestoreOptions, Restored, Session, UnixMillis,
-    VerifyOptions, WriteOptions,
+    BackupInfo, BackupWriter, CompactOptions, Copier, CopyOptions, PruneOptions, Purpose, Reach,
+    RepairOptions, RepoError, Repository, RestoreOptions, Session, UnixMillis, VerifyOptions,
+    WriteOptions,
 };
 use mantis_sink::{MemorySink, Sink, Span};
 use mantis_stream::{CancellationToken, Compression};
 
-use crate::world::{SIZE, content, incremental_by, meta, plain, restore, touch, write};
+use crate::world::{
+    SIZE, content, end, image_of, incremental_by, meta, plain, restore, touch, write,
+};
 
 /// Two hours after the epoch: all of it was done long ago, and a grace of an hour is over.
 const LATE: UnixMillis = UnixMillis(7_200_000);
@@ -57,13 +59,8 @@ async fn full(
         }
         write(&mut writer, bytes, 16).await
     };
-    match filled.await {
-        Ok(()) => writer.commit(1, Some(b"token")).await,
-        Err(error) => {
-            writer.abandon().await;
-            Err(error)
-        }
-    }
+    let filled = filled.await;
+    end(writer, filled, Some(b"token")).await
 }
 
 impl LivedIn {
@@ -188,26 +185,12 @@ async fn list(with: &With<'_>) -> Result<(), RepoError> {
     with.repo.forgotten().await.map(drop)
 }
 
-/// Puts what is given out into an image of the database.
-fn image_of(manifest: &Manifest) -> (Arc<Mutex<Vec<u8>>>, Arc<mantis_repo::Give>) {
-    let image = Arc::new(Mutex::new(vec![0; manifest.info.meta.byte_len as usize]));
-    let target = Arc::clone(&image);
-    let give = move |restored: Restored| {
-        if let Restored::Pages(run) = &restored {
-            let start = run.range().first().index() as usize * SIZE.bytes();
-            target.lock().unwrap()[start..start + run.bytes().len()].copy_from_slice(run.bytes());
-        }
-        Ok(())
-    };
-    (image, Arc::new(give))
-}
-
 async fn restore_all(with: &With<'_>) -> Result<(), RepoError> {
     let mut failed = None;
     for backup in with.repo.catalogue().await?.backups {
         let restored = async {
             let manifest = with.repo.manifest(&backup).await?;
-            let (image, give) = image_of(&manifest);
+            let (image, give) = image_of(&backup);
             let options = RestoreOptions {
                 jobs: 2,
                 cancel: with.cancel.clone(),
@@ -234,7 +217,7 @@ async fn verify(with: &With<'_>, reach: Reach) -> Result<(), RepoError> {
 async fn salvage(with: &With<'_>) -> Result<(), RepoError> {
     for backup in with.repo.catalogue().await?.backups {
         let Ok(manifest) = with.repo.manifest(&backup).await else { continue };
-        let (image, give) = image_of(&manifest);
+        let (image, give) = image_of(&backup);
         let salvaged = with.repo.salvage(&manifest, give).await?;
         let image = image.lock().unwrap();
         let Some(wanted) = with.lived.content_of(&backup) else { continue };
@@ -353,11 +336,8 @@ async fn go_on(with: &With<'_>) -> Result<(), RepoError> {
         writer.resume(&leftovers).await?;
         write(&mut writer, &bytes, 16).await
     };
-    if let Err(error) = filled.await {
-        writer.abandon().await;
-        return Err(error);
-    }
-    let made = writer.commit(1, None).await?;
+    let filled = filled.await;
+    let made = end(writer, filled, None).await?;
     if let Ok(restored) = restore(with.repo, &made).await {
         assert!(restored == bytes, "wrong bytes backed up");
     }

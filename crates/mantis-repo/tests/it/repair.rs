@@ -1,17 +1,19 @@
 //! Damage put right, or told exactly, and never passed off as whole.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mantis_page::PageNo;
 use mantis_repo::{
-    BackupInfo, Place, PruneOptions, RepairOptions, RepairReport, Repository, Restored, Salvaged,
-    UnixMillis, VerifyOptions,
+    BackupInfo, Place, PruneOptions, RepairOptions, RepairReport, Repository, Salvaged, UnixMillis,
+    VerifyOptions,
 };
 use mantis_sink::{MemorySink, ObjectKey, Sink, Span};
 use mantis_stream::{CancellationToken, Compression};
 
-use crate::world::{SIZE, backup, content, in_memory, incremental, meta, plain, restore, touch};
+use crate::world::{
+    NOTHING, SIZE, backup, content, image_of, in_memory, incremental, meta, plain, restore, touch,
+};
 
 async fn repair(repo: &Repository, entropy: u8, dry_run: bool) -> RepairReport {
     let options = RepairOptions { dry_run, owner: "test".into(), cancel: CancellationToken::new() };
@@ -41,17 +43,9 @@ async fn first_segment(repo: &Repository, info: &BackupInfo) -> ObjectKey {
 }
 
 async fn salvage(repo: &Repository, info: &BackupInfo) -> (Vec<u8>, Salvaged) {
-    let image = Arc::new(Mutex::new(vec![0; info.meta.byte_len as usize]));
-    let target = Arc::clone(&image);
-    let give = move |restored: Restored| {
-        if let Restored::Pages(run) = &restored {
-            let start = run.range().first().index() as usize * SIZE.bytes();
-            target.lock().unwrap()[start..start + run.bytes().len()].copy_from_slice(run.bytes());
-        }
-        Ok(())
-    };
+    let (image, give) = image_of(info);
     let manifest = repo.manifest(info).await.unwrap();
-    let salvaged = repo.salvage(&manifest, Arc::new(give)).await.unwrap();
+    let salvaged = repo.salvage(&manifest, give).await.unwrap();
     let image = image.lock().unwrap().clone();
     (image, salvaged)
 }
@@ -138,7 +132,7 @@ fn what_is_lost_is_told_page_by_page_and_the_rest_is_salvaged() {
             assert!(!salvaged.lost.is_empty() && salvaged.damaged.len() == 1);
             for (at, (got, wanted)) in (0u64..).zip(image.chunks(512).zip(wanted.chunks(512))) {
                 let lost = salvaged.lost.contains(PageNo::from_index(at).unwrap());
-                assert!(if lost { got == [0; 512] } else { got == wanted }, "page {at}");
+                assert!(if lost { got == [NOTHING; 512] } else { got == wanted }, "page {at}");
             }
         }
         // The newer copy of page 4 is whole: it is not lost, whatever became of the older one.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRange, PageRun, PageSet, PageSize};
 use mantis_repo::{
-    BackupInfo, BackupMeta, BackupWriter, Parent, Purpose, RepoError, Repository, RestoreOptions,
-    Restored, Session, UnixMillis, WriteOptions,
+    BackupInfo, BackupMeta, BackupWriter, Give, Parent, Purpose, RepoError, Repository,
+    RestoreOptions, Restored, Session, UnixMillis, WriteOptions,
 };
 use mantis_sink::MemorySink;
 use mantis_stream::Compression;
@@ -90,8 +90,18 @@ pub(crate) async fn backup_by(
 ) -> Result<BackupInfo, RepoError> {
     let session = Session::begin(repo, Purpose::Backup, entropy, "test", UnixMillis(0)).await?;
     let mut writer = BackupWriter::new(session, meta, None, options).map_err(|failed| failed.1)?;
-    match write(&mut writer, bytes, 300).await {
-        Ok(()) => writer.commit(5, Some(b"token")).await,
+    let written = write(&mut writer, bytes, 300).await;
+    end(writer, written, Some(b"token")).await
+}
+
+/// Commits what was written as a whole; what was not is given up.
+pub(crate) async fn end(
+    writer: BackupWriter,
+    written: Result<(), RepoError>,
+    token: Option<&[u8]>,
+) -> Result<BackupInfo, RepoError> {
+    match written {
+        Ok(()) => writer.commit(5, token).await,
         Err(error) => {
             writer.abandon().await;
             Err(error)
@@ -99,9 +109,12 @@ pub(crate) async fn backup_by(
     }
 }
 
-pub(crate) async fn restore(repo: &Repository, info: &BackupInfo) -> Result<Vec<u8>, RepoError> {
-    let manifest = repo.manifest(info).await?;
-    let image = Arc::new(Mutex::new(vec![0xEE; info.meta.byte_len as usize]));
+/// What no page was given for, in an image.
+pub(crate) const NOTHING: u8 = 0xEE;
+
+/// An image of a backup's database, and what puts pages into it.
+pub(crate) fn image_of(info: &BackupInfo) -> (Arc<Mutex<Vec<u8>>>, Arc<Give>) {
+    let image = Arc::new(Mutex::new(vec![NOTHING; info.meta.byte_len as usize]));
     let target = Arc::clone(&image);
     let give = move |restored: Restored| {
         let mut image = target.lock().unwrap();
@@ -113,7 +126,13 @@ pub(crate) async fn restore(repo: &Repository, info: &BackupInfo) -> Result<Vec<
         image[start..start + bytes.len()].copy_from_slice(&bytes);
         Ok(())
     };
-    repo.restore(&manifest, &RestoreOptions::default(), Arc::new(give)).await?;
+    (image, Arc::new(give))
+}
+
+pub(crate) async fn restore(repo: &Repository, info: &BackupInfo) -> Result<Vec<u8>, RepoError> {
+    let manifest = repo.manifest(info).await?;
+    let (image, give) = image_of(info);
+    repo.restore(&manifest, &RestoreOptions::default(), give).await?;
     let image = image.lock().unwrap().clone();
     Ok(image)
 }
@@ -159,13 +178,7 @@ pub(crate) async fn incremental_by(
         None => write(&mut writer, bytes, 300).await,
         Some(changed) => write_changed(&mut writer, bytes, changed).await,
     };
-    match written {
-        Ok(()) => writer.commit(5, None).await,
-        Err(error) => {
-            writer.abandon().await;
-            Err(error)
-        }
-    }
+    end(writer, written, None).await
 }
 
 fn new_writer(
