@@ -13,12 +13,15 @@ mod copy;
 mod dedup;
 #[cfg(feature = "encryption")]
 mod each_fault;
+#[cfg(feature = "encryption")]
 mod encryption;
+#[cfg(feature = "encryption")]
 mod every_byte;
 mod fixtures;
 mod incremental;
 mod index_cache;
 mod leftovers;
+#[cfg(feature = "encryption")]
 mod lived_in;
 mod repair;
 mod round_trip;

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use mantis_repo::{CompactOptions, PruneOptions, RepoError, Repository, UnixMillis};
-use mantis_sink::Chance;
+use mantis_repo::{
+    CompactOptions, Copier, CopyOptions, PruneOptions, RepoError, Repository, UnixMillis,
+};
+use mantis_sink::{Chance, Sink};
 use mantis_stream::{CancellationToken, Compression};
 
+use crate::keys;
 use crate::model::Model;
 use crate::world::{backup_by, content, incremental_by, meta, plain, restore, touch};
 
@@ -18,7 +21,7 @@ pub(crate) struct Task {
 }
 
 /// What clients can be about to do.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 13] = [
     "back up",
     "back up",
     "back up",
@@ -29,13 +32,29 @@ pub(crate) const NAMES: [&str; 10] = [
     "prune",
     "compact",
     "restore",
+    "copy",
+    "copy",
+    "change keys",
 ];
 
-type Shared = Arc<Mutex<Model>>;
+pub(crate) type Shared = Arc<Mutex<Model>>;
+
+/// Where copies go, and what is known of them.
+pub(crate) type Replica = (Arc<dyn Sink>, Shared);
 
 /// Does it.
-pub(crate) async fn work(repo: Repository, task: Task, model: Shared) -> Result<(), RepoError> {
+pub(crate) async fn work(
+    repo: Repository,
+    task: Task,
+    model: Shared,
+    replica: Replica,
+) -> Result<(), RepoError> {
     match task.name {
+        "copy" => copy(&repo, task, &model, replica).await,
+        "change keys" => {
+            let Task { mut chance, now, .. } = task;
+            keys::change(&repo, &mut chance, UnixMillis(now)).await
+        }
         "back up" => back_up(&repo, task, &model).await,
         "forget" => forget(&repo, task, &model).await,
         "bring back" => bring_back(&repo, task, &model).await,
@@ -122,6 +141,38 @@ async fn bring_back(repo: &Repository, task: Task, model: &Shared) -> Result<(),
         repo.bring_back(&old.id.to_string(), chance.entropy(), "sim", UnixMillis(now)).await?;
     model.lock().unwrap().told(back.id, bytes);
     Ok(())
+}
+
+/// Some backups, or all, to the replica. Of those who copy some are taken for dead by others while they are alive.
+async fn copy(
+    repo: &Repository,
+    task: Task,
+    model: &Shared,
+    (sink, there): Replica,
+) -> Result<(), RepoError> {
+    let Task { mut chance, now, .. } = task;
+    let options =
+        CopyOptions { owner: "sim".into(), now: UnixMillis(now), ..CopyOptions::default() };
+    let dead = chance.of_thousand(200);
+    let mut copier = Copier::begin(repo, sink, options, chance.entropy(), |_| dead).await?;
+    let copied = async {
+        for backup in repo.catalogue().await?.backups {
+            if chance.of_thousand(300) {
+                continue;
+            }
+            let bytes = model.lock().unwrap().content(&backup).to_vec();
+            let attempt = (backup.meta.source.clone(), backup.meta.created_at.0);
+            there.lock().unwrap().attempts.insert(attempt, bytes.clone());
+            // It may be forgotten and freed meanwhile.
+            if copier.copy(&backup).await? {
+                there.lock().unwrap().told(backup.id, bytes);
+            }
+        }
+        Ok(())
+    };
+    let copied = copied.await;
+    copier.end().await;
+    copied
 }
 
 async fn restore_one(repo: &Repository, task: Task, model: &Shared) -> Result<(), RepoError> {

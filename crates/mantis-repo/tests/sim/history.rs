@@ -1,16 +1,16 @@
 //! One history: whose call goes on, and what it meets.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mantis_repo::{RepoError, Repository, UnixMillis};
+use mantis_repo::{Copier, CopyOptions, RepoError, Repository, UnixMillis};
 use mantis_sink::{Chance, MemorySink, Sink, SinkErrorKind};
 use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, LocalSet};
 
-use crate::client::{NAMES, Task, work};
-use crate::model::Model;
+use crate::client::{NAMES, Shared, Task, work};
+use crate::keys;
 use crate::store::{ClientStore, Fate, Gate};
 
 /// Clients at once.
@@ -23,6 +23,7 @@ const MINUTE: i64 = 60_000;
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Told {
     pub(crate) backups: u64,
+    pub(crate) copies: u64,
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) faults: u64,
@@ -33,6 +34,7 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn add(&mut self, other: &Self) {
         self.backups += other.backups;
+        self.copies += other.copies;
         self.done += other.done;
         self.failed += other.failed;
         self.faults += other.faults;
@@ -45,8 +47,14 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} backups told, {} tasks done, {} failed, {} calls failed, {} clients killed, {} looks at everything",
-            self.backups, self.done, self.failed, self.faults, self.crashes, self.looks
+            "{} backups told, {} copies of them, {} tasks done, {} failed, {} calls failed, {} clients killed, {} looks at everything",
+            self.backups,
+            self.copies,
+            self.done,
+            self.failed,
+            self.faults,
+            self.crashes,
+            self.looks
         )
     }
 }
@@ -59,9 +67,23 @@ struct Client {
     paused: u64,
 }
 
-struct World {
+/// A store, and what is known of what it holds.
+#[derive(Default)]
+struct Place {
     memory: MemorySink,
-    model: Arc<Mutex<Model>>,
+    model: Shared,
+}
+
+impl Place {
+    fn store(&self, gate: &Arc<Gate>) -> Arc<dyn Sink> {
+        Arc::new(ClientStore::new(self.memory.clone(), Arc::clone(gate)))
+    }
+}
+
+struct World {
+    encrypted: bool,
+    main: Place,
+    replica: Place,
     chance: Chance,
     now: i64,
     told: Told,
@@ -72,8 +94,6 @@ struct World {
 impl World {
     fn client(&mut self) -> Client {
         let gate = Arc::new(Gate::default());
-        let sink: Arc<dyn Sink> =
-            Arc::new(ClientStore::new(self.memory.clone(), Arc::clone(&gate)));
         let name = NAMES[self.chance.below(NAMES.len() as u64) as usize];
         // No two backups are of the same moment.
         self.now += 1 + self.chance.below(u64::try_from(MINUTE).unwrap()) as i64;
@@ -81,10 +101,14 @@ impl World {
             self.now += 24 * 60 * MINUTE * (1 + self.chance.below(3) as i64);
         }
         let task = Task { name, chance: Chance::new(self.chance.next()), now: self.now };
-        let model = Arc::clone(&self.model);
+        // What keeps a repository small is done to the replica, too.
+        let there = ["forget", "prune", "restore"].contains(&name) && self.chance.of_thousand(250);
+        let place = if there { &self.replica } else { &self.main };
+        let (sink, model) = (place.store(&gate), Arc::clone(&place.model));
+        let replica = (self.replica.store(&gate), Arc::clone(&self.replica.model));
+        let encrypted = self.encrypted;
         let task = tokio::task::spawn_local(async move {
-            let repo = Repository::open(sink, None).await?;
-            work(repo, task, model).await
+            work(open(sink, encrypted).await?, task, model, replica).await
         });
         Client { gate, task, name, paused: 0 }
     }
@@ -109,24 +133,43 @@ impl World {
 
     async fn look(&mut self, what: &str) {
         self.told.looks += 1;
-        let story = format!("{what}\n{}", self.story.join("\n"));
-        let repo = Repository::open(Arc::new(self.memory.clone()), None).await.unwrap();
-        // Clients stand still meanwhile: nobody else holds the model.
-        let model = std::mem::take(&mut *self.model.lock().unwrap());
-        model.check(&repo, &story).await;
-        *self.model.lock().unwrap() = model;
+        for (name, place) in [("", &self.main), (", the replica", &self.replica)] {
+            let story = format!("{what}{name}\n{}", self.story.join("\n"));
+            let repo = open(Arc::new(place.memory.clone()), self.encrypted).await;
+            let repo = repo.unwrap_or_else(|error| panic!("{story}: {error:?}"));
+            // Clients stand still meanwhile: nobody else holds the model.
+            let model = std::mem::take(&mut *place.model.lock().unwrap());
+            model.check(&repo, &story).await;
+            *place.model.lock().unwrap() = model;
+        }
     }
+}
+
+async fn open(sink: Arc<dyn Sink>, encrypted: bool) -> Result<Repository, RepoError> {
+    Repository::open(sink, encrypted.then(keys::credential).as_ref()).await
+}
+
+/// An empty repository, and an empty replica of it.
+async fn begin(encrypted: bool) -> (Place, Place) {
+    let (main, replica) = (Place::default(), Place::default());
+    let sink: Arc<dyn Sink> = Arc::new(main.memory.clone());
+    let key = encrypted.then(keys::first_key);
+    let repo = Repository::init(sink, [1; 32], UnixMillis(1), key).await.unwrap();
+    let to = Arc::new(replica.memory.clone());
+    let copier = Copier::begin(&repo, to, CopyOptions::default(), [2; 32], |_| false).await;
+    copier.unwrap().end().await;
+    (main, replica)
 }
 
 /// Lives a history.
 pub(crate) fn live(seed: u64, steps: u64) -> Told {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let memory = MemorySink::new();
-        Repository::init(Arc::new(memory.clone()), [1; 32], UnixMillis(1), None).await.unwrap();
+        let encrypted = seed % 2 == 1;
+        let (main, replica) = begin(encrypted).await;
         let (chance, told) = (Chance::new(seed), Told::default());
         let mut world =
-            World { memory, model: Arc::default(), chance, now: MINUTE, told, story: Vec::new() };
+            World { encrypted, main, replica, chance, now: MINUTE, told, story: Vec::new() };
         let mut clients: Vec<Client> = (0..CLIENTS).map(|_| world.client()).collect();
         for step in 0..steps {
             let at = world.chance.below(CLIENTS as u64) as usize;
@@ -147,19 +190,20 @@ pub(crate) fn live(seed: u64, steps: u64) -> Told {
             let _ = client.task.await;
         }
         // In the end a prune frees what the killed left, and everything owed is there.
-        let repo = Repository::open(Arc::new(world.memory.clone()), None).await.unwrap();
         for round in 0..3 {
             let options =
                 mantis_repo::PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
             world.now += 10 * 24 * 60 * MINUTE;
-            let entropy = world.chance.entropy();
-            let pruned = repo.prune(options, entropy, UnixMillis(world.now)).await;
-            pruned.unwrap_or_else(|error| panic!("seed {seed}: the last prune: {error:?}"));
+            for memory in [world.main.memory.clone(), world.replica.memory.clone()] {
+                let repo = open(Arc::new(memory), encrypted).await.unwrap();
+                let entropy = world.chance.entropy();
+                let pruned = repo.prune(options, entropy, UnixMillis(world.now)).await;
+                pruned.unwrap_or_else(|error| panic!("seed {seed}: the last prune: {error:?}"));
+            }
             world.look(&format!("seed {seed}, after prune {round} at the end")).await;
         }
-        let known = world.model.lock().unwrap();
-        world.told.backups = known.backups.len() as u64;
-        drop(known);
+        let known = |place: &Place| place.model.lock().unwrap().backups.len() as u64;
+        (world.told.backups, world.told.copies) = (known(&world.main), known(&world.replica));
         world.told
     })
 }

@@ -1,12 +1,14 @@
 //! A simulation: the real code of the repository, several clients over one store, one seed, one history.
 //!
-//! Clients back up, build on backups, forget, bring back, free, put layers together, restore and verify, at the same time. At every
+//! Clients back up, build on backups, forget, bring back, free, put layers together, copy to a replica, restore and verify, at the same
+//! time; in every other history the repository is encrypted, and its keys change meanwhile. At every
 //! call to the store chance says whose call goes on, and whether it fails: before it took effect, after it did, or with the
 //! client, which is gone then as a process that was killed is. The clock goes on by minutes or days. A model knows what each
 //! backup must hold; again and again all of them are compared with it.
 //!
 //! A slice of seeds runs with every other test; `cargo xtask sim --seed N --steps M` runs one, `--seeds N` many.
 
+#![cfg(feature = "encryption")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 #[path = "../it/world.rs"]
@@ -15,6 +17,7 @@ mod world;
 
 mod client;
 mod history;
+mod keys;
 mod model;
 mod store;
 
@@ -25,7 +28,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Steps of a history: calls to the store that went on, or failed.
-const STEPS: u64 = 200;
+const STEPS: u64 = 300;
 
 #[test]
 fn many_short_histories() {
@@ -38,5 +41,11 @@ fn many_short_histories() {
     }
     eprintln!("{seeds} seeds from {first}, {steps} steps each: {told}");
     // A simulation in which nothing happens proves nothing.
-    assert!(told.backups > seeds && told.crashes > seeds / 2 && told.faults > seeds, "{told}");
+    assert!(
+        told.backups > seeds
+            && told.copies > seeds / 10
+            && told.crashes > seeds / 2
+            && told.faults > seeds,
+        "{told}"
+    );
 }
