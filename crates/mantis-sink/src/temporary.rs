@@ -3,7 +3,7 @@
 //! A writer holds a lock on its file (`flock(2)`), which ends with the writer, however that ends: a file that nobody holds a lock on is
 //! nobody's. A file system without locks gives none to whoever sweeps either, and nothing is removed there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -26,9 +26,9 @@ impl Temporary {
             let path = folder.join(format!("{number:016x}"));
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             let temporary = Self { file, path, named: false };
-            let _ = temporary.file.lock();
-            // A sweep may have come between the two calls.
-            if temporary.file.metadata()?.nlink() > 0 {
+            // A sweep may have come between the two calls, or stand still between its own: then this file is its.
+            let swept = matches!(temporary.file.try_lock(), Err(TryLockError::WouldBlock));
+            if !swept && temporary.file.metadata()?.nlink() > 0 {
                 return Ok(temporary);
             }
         }
