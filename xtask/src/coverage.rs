@@ -15,12 +15,18 @@ use crate::command::{Done, output, program, root, run as run_program};
 const CRATES: [&str; 5] =
     ["mantis-cow", "mantis-repo", "mantis-stream", "mantis-retention", "mantis-schedule"];
 
+/// What is run: the model of the repository's protocol is not its code.
+const RUNS: [&[&str]; 2] = [
+    &["-p", "mantis-cow", "-p", "mantis-stream", "-p", "mantis-retention", "-p", "mantis-schedule"],
+    &["-p", "mantis-repo", "--lib", "--test", "it", "--test", "sim"],
+];
+
 /// How often a branch was taken, and how often not, by where it is: line and column of its begin and end.
 type Branches = BTreeMap<[u64; 4], (u64, u64)>;
 
-fn cargo_test(target: &Path, more: &[&str]) -> Command {
+fn cargo_test(target: &Path, what: &[&str], more: &[&str]) -> Command {
     let mut command = program("cargo", &["test", "--locked", "--all-features"]);
-    command.args(CRATES.iter().flat_map(|name| ["-p", name])).args(more);
+    command.args(what).args(more);
     command.env("CARGO_TARGET_DIR", target).env("MANTIS_SIM_SEEDS", "300");
     // Counting branches is not stable yet; the instrumentation is.
     command.env("RUSTC_BOOTSTRAP", "1");
@@ -90,12 +96,16 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     let target = root().join("target/coverage");
     let profiles = target.join("profiles");
     let _ = std::fs::remove_dir_all(&profiles);
-    let built = output(&mut cargo_test(&target, &["--no-run", "--message-format", "json"]))?;
-    let messages = built.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let programs: Vec<String> =
-        messages.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).collect();
-    // The model is not the code.
-    run_program(&mut cargo_test(&target, &["--", "--skip", "collector_model"]))?;
+    let mut programs: Vec<String> = Vec::new();
+    for what in RUNS {
+        let built =
+            output(&mut cargo_test(&target, what, &["--no-run", "--message-format", "json"]))?;
+        let messages = built.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        programs.extend(
+            messages.filter_map(|message| Some(message["executable"].as_str()?.to_owned())),
+        );
+        run_program(&mut cargo_test(&target, what, &[]))?;
+    }
     let raw: Vec<PathBuf> = std::fs::read_dir(&profiles)
         .map_err(|error| format!("{}: {error}", profiles.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
