@@ -31,11 +31,12 @@ struct Plan {
     once: BTreeMap<u64, Fault>,
     from: Option<(u64, Fault)>,
     acts: BTreeMap<u64, Act>,
+    promises: Option<Capabilities>,
 }
 
 impl std::fmt::Debug for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { calls, once, from, acts } = self;
+        let Self { calls, once, from, acts, .. } = self;
         let acts: Vec<_> = acts.keys().collect();
         write!(f, "Plan {{ calls: {calls}, once: {once:?}, from: {from:?}, acts: {acts:?} }}")
     }
@@ -72,6 +73,11 @@ impl FaultSink {
     /// Does something right before call number `call`: a user's cancellation, another client's doing.
     pub fn act_before(&self, call: u64, act: impl FnOnce() + Send + 'static) {
         self.plan().acts.insert(call, Box::new(act));
+    }
+
+    /// It promises something else than the store behind it.
+    pub fn promise(&self, capabilities: Capabilities) {
+        self.plan().promises = Some(capabilities);
     }
 
     /// Nothing is planned any more.
@@ -142,7 +148,8 @@ impl Sink for FaultSink {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let promised = self.plan().promises;
+        promised.unwrap_or_else(|| self.inner.capabilities())
     }
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {

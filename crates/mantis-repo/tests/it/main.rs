@@ -23,6 +23,7 @@ mod index_cache;
 mod leftovers;
 #[cfg(feature = "encryption")]
 mod lived_in;
+mod refusals;
 mod repair;
 mod round_trip;
 mod schedules;
