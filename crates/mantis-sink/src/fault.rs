@@ -32,6 +32,7 @@ struct Plan {
     from: Option<(u64, Fault)>,
     acts: BTreeMap<u64, Act>,
     promises: Option<Capabilities>,
+    locked_until: Option<SystemTime>,
 }
 
 impl std::fmt::Debug for Plan {
@@ -78,6 +79,11 @@ impl FaultSink {
     /// It promises something else than the store behind it.
     pub fn promise(&self, capabilities: Capabilities) {
         self.plan().promises = Some(capabilities);
+    }
+
+    /// Whatever is there is locked until then.
+    pub fn lock_until(&self, until: SystemTime) {
+        self.plan().locked_until = Some(until);
     }
 
     /// Nothing is planned any more.
@@ -170,6 +176,18 @@ impl Sink for FaultSink {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
         self.through("delete", key.as_str(), self.inner.delete(key), |_, ()| ()).await
+    }
+
+    fn locks(&self) -> bool {
+        self.plan().locked_until.is_some() || self.inner.locks()
+    }
+
+    async fn locked_until(&self, key: &ObjectKey) -> Result<Option<SystemTime>, SinkError> {
+        let Some(until) = self.plan().locked_until else {
+            return self.inner.locked_until(key).await;
+        };
+        let found = self.inner.stat(key);
+        self.through("look at", key.as_str(), found, |_, len| len).await.map(|_| Some(until))
     }
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {

@@ -172,3 +172,30 @@ fn a_store_that_promises_nothing_is_not_collected_from() {
         assert_eq!(sink_len(&sink, "seg").await, 0);
     });
 }
+
+#[test]
+fn what_is_locked_is_freed_by_the_first_collection_after_its_time() {
+    use mantis_sink::{FaultSink, Sink};
+    use std::time::{Duration, SystemTime};
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 40);
+        let made = backup(&repo, 2, meta("a", 1, &bytes), &bytes, options()).await.unwrap();
+        let catalogue = repo.catalogue().await.unwrap();
+        repo.forget(&catalogue, &[made.id], [9; 32], UnixMillis(3)).await.unwrap();
+        let locking = FaultSink::new(Arc::new(sink.clone()));
+        locking.lock_until(SystemTime::UNIX_EPOCH + Duration::from_millis(1000));
+        let through = Repository::open(Arc::new(locking), None).await.unwrap();
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
+        let early = through.prune(options, [10; 32], UnixMillis(900)).await.unwrap();
+        assert_eq!((early.freed_objects, early.locked_until), (0, Some(UnixMillis(1000))));
+        assert!(early.locked_bytes > 0 && sink_len(&sink, "gc").await == 1, "{early:?}");
+        // Somebody else took one away meanwhile, who was allowed to.
+        let gone = sink.list("seg").await.unwrap().swap_remove(0).key;
+        sink.delete(&gone).await.unwrap();
+        through.prune(options, [11; 32], UnixMillis(1001)).await.unwrap();
+        for folder in ["seg", "man", "gc"] {
+            assert_eq!(sink_len(&sink, folder).await, 0, "{folder}");
+        }
+    });
+}
