@@ -83,6 +83,21 @@ impl Selector {
     }
 }
 
+/// The one of which the start of an id tells.
+pub(crate) fn the_only<T>(
+    mut found: Vec<T>,
+    prefix: &str,
+    wanted: impl FnOnce() -> String,
+) -> Result<T, RepoError> {
+    match (found.pop(), found.len()) {
+        (None, _) => Err(RepoError::NoSuchBackup { wanted: wanted() }),
+        (Some(only), 0) => Ok(only),
+        (Some(_), others) => {
+            Err(RepoError::Ambiguous { prefix: prefix.to_owned(), count: others + 1 })
+        }
+    }
+}
+
 impl Catalogue {
     /// The backups that a selector means, oldest first.
     pub fn select<'a, 's>(
@@ -102,13 +117,8 @@ impl Catalogue {
                 && backup.error.is_damage()
                 && backup.id().to_string().starts_with(prefix)
         };
-        match self.unreadable.iter().filter(fits).collect::<Vec<_>>()[..] {
-            [] => Err(RepoError::NoSuchBackup {
-                wanted: format!("has an id that starts with {prefix}"),
-            }),
-            [only] => Ok(only),
-            ref all => Err(RepoError::Ambiguous { prefix: prefix.to_owned(), count: all.len() }),
-        }
+        let wanted = || format!("has an id that starts with {prefix}");
+        the_only(self.unreadable.iter().filter(fits).collect(), prefix, wanted)
     }
 
     /// The one backup that a selector means: the newest for `latest` or without an id, else the one
@@ -125,11 +135,7 @@ impl Catalogue {
                 .max_by_key(|backup| (backup.meta.created_at, backup.session))
                 .ok_or_else(none),
             Some("") => Err(none()),
-            Some(prefix) => match found[..] {
-                [] => Err(none()),
-                [only] => Ok(only),
-                _ => Err(RepoError::Ambiguous { prefix: prefix.to_owned(), count: found.len() }),
-            },
+            Some(prefix) => the_only(found, prefix, || selector.describe()),
         }
     }
 }

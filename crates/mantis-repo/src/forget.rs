@@ -9,6 +9,7 @@ use mantis_sink::Span;
 use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::the_only;
 use crate::envelope::{self, Kind};
 use crate::session::put_own;
 use crate::{
@@ -152,26 +153,17 @@ impl Repository {
     /// that is going to use it must have been announced.
     async fn find_forgotten(&self, prefix: &str) -> Result<crate::Manifest, RepoError> {
         let condemned = self.condemned().await?;
-        let none = || RepoError::NoSuchBackup {
-            wanted: format!("that starts with {prefix} was forgotten and is still there"),
-        };
+        let wanted = || format!("that starts with {prefix} was forgotten and is still there");
         let forgotten = self.forgotten().await?;
         let found: Vec<&BackupInfo> = forgotten
             .iter()
             .map(|(backup, _)| backup)
             .filter(|backup| !prefix.is_empty() && backup.id.to_string().starts_with(prefix))
             .collect();
-        let info = match found[..] {
-            [] => return Err(none()),
-            [only] => only,
-            _ => {
-                let (prefix, count) = (prefix.to_owned(), found.len());
-                return Err(RepoError::Ambiguous { prefix, count });
-            }
-        };
+        let info = the_only(found, prefix, wanted)?;
         let manifest = self.manifest(info).await?;
         let gone = manifest.keys()?.iter().any(|key| condemned.contains(key))
             || self.missing_segment(&manifest).await?.is_some();
-        if gone { Err(none()) } else { Ok(manifest) }
+        if gone { Err(RepoError::NoSuchBackup { wanted: wanted() }) } else { Ok(manifest) }
     }
 }

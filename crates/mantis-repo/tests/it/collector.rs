@@ -7,7 +7,7 @@ use mantis_repo::{
 use mantis_sink::{MemorySink, Sink};
 use mantis_stream::Compression;
 
-use crate::world::{backup, content, in_memory, incremental, meta, plain, restore, touch};
+use crate::world::{backup, content, count, in_memory, incremental, meta, plain, restore, touch};
 
 const HOUR: i64 = 3_600_000;
 
@@ -19,10 +19,6 @@ async fn prune(repo: &Repository, entropy: u8, grace_ms: u64, now: i64) -> Prune
 async fn forget(repo: &Repository, ids: &[BackupId], now: i64) {
     let catalogue = repo.catalogue().await.unwrap();
     repo.forget(&catalogue, ids, [200; 32], UnixMillis(now)).await.unwrap();
-}
-
-async fn count(sink: &MemorySink, folder: &str) -> usize {
-    sink.list(folder).await.unwrap().len()
 }
 
 #[test]

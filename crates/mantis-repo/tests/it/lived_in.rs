@@ -144,6 +144,7 @@ impl LivedIn {
 }
 
 /// What something is done with.
+#[derive(Clone)]
 pub(crate) struct With<'a> {
     pub(crate) lived: &'a LivedIn,
     pub(crate) repo: &'a Repository,
@@ -171,7 +172,7 @@ pub(crate) const OPERATIONS: [(&str, Doing); 16] = [
     ("export", |with| Box::pin(export(with))),
     ("copy from it", |with| Box::pin(copy_from(with))),
     ("copy to it", |with| Box::pin(copy_to(with))),
-    ("back up a little", |with| Box::pin(back_up(with, "a"))),
+    ("back up a little", |with| Box::pin(back_up(with))),
     ("back up what was begun", |with| Box::pin(go_on(with))),
     ("bring back", |with| Box::pin(bring_back(with))),
     ("forget", |with| Box::pin(forget(with))),
@@ -293,7 +294,7 @@ async fn copy_from(with: &With<'_>) -> Result<(), RepoError> {
     let to = MemorySink::new();
     let replica = copy_all(with, with.repo, Arc::new(to)).await?;
     // What arrived is right, however much of it there was.
-    let with = With { repo: &replica, ..with.again() };
+    let with = With { repo: &replica, ..with.clone() };
     restore_all(&with).await
 }
 
@@ -302,15 +303,15 @@ async fn copy_to(with: &With<'_>) -> Result<(), RepoError> {
     copy_all(with, with.origin, Arc::clone(&with.sink)).await.map(drop)
 }
 
-async fn back_up(with: &With<'_>, source: &str) -> Result<(), RepoError> {
+async fn back_up(with: &With<'_>) -> Result<(), RepoError> {
     let mut bytes = content(1, 110);
     touch(&mut bytes, 8, 99);
     let mut changed = PageSet::default();
     changed.insert(PageNo::from_index(8).unwrap());
     full(with.repo, seed(with.run, 6), "f", 30, &bytes).await?;
-    let next = meta(source, 31, &bytes);
+    let next = meta("a", 31, &bytes);
     incremental_by(with.repo, seed(with.run, 7), next, &bytes, None).await?;
-    let next = meta(source, 32, &bytes);
+    let next = meta("a", 32, &bytes);
     let made = incremental_by(with.repo, seed(with.run, 8), next, &bytes, Some(&changed)).await?;
     if let Ok(restored) = restore(with.repo, &made).await {
         assert!(restored == bytes, "wrong bytes backed up");
@@ -363,17 +364,4 @@ async fn forget(with: &With<'_>) -> Result<(), RepoError> {
 async fn prune(with: &With<'_>) -> Result<(), RepoError> {
     let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
     with.repo.prune(options, seed(with.run, 12), LATE).await.map(drop)
-}
-
-impl With<'_> {
-    fn again(&self) -> With<'_> {
-        With {
-            lived: self.lived,
-            repo: self.repo,
-            sink: Arc::clone(&self.sink),
-            origin: self.origin,
-            run: self.run,
-            cancel: self.cancel.clone(),
-        }
-    }
 }

@@ -9,7 +9,9 @@ use mantis_repo::{
 };
 use mantis_stream::{CancellationToken, Compression};
 
-use crate::world::{SIZE, backup, content, in_memory, incremental, meta, plain, restore, touch};
+use crate::world::{
+    SIZE, backup, content, count, in_memory, incremental, meta, plain, restore, touch,
+};
 
 async fn begin(repo: &Repository, entropy: u8) -> Session {
     Session::begin(repo, Purpose::Backup, [entropy; 32], "test", UnixMillis(0)).await.unwrap()
@@ -57,12 +59,8 @@ fn a_backup_of_what_cannot_be_is_refused() {
         }
         writer.abandon().await;
         assert!(restore(&repo, &made).await.unwrap() == bytes);
-        assert_eq!(sink_len(&sink, "sess").await, 0);
+        assert_eq!(count(&sink, "sess").await, 0);
     });
-}
-
-async fn sink_len(sink: &mantis_sink::MemorySink, folder: &str) -> usize {
-    mantis_sink::Sink::list(sink, folder).await.unwrap().len()
 }
 
 #[test]
@@ -166,10 +164,10 @@ fn a_store_that_promises_nothing_is_not_collected_from() {
         let mut options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         let refused = through.prune(options, [10; 32], UnixMillis(4)).await;
         assert!(matches!(refused, Err(RepoError::NotExclusive { .. })));
-        assert!(sink_len(&sink, "seg").await > 0);
+        assert!(count(&sink, "seg").await > 0);
         options.exclusive = true;
         through.prune(options, [11; 32], UnixMillis(5)).await.unwrap();
-        assert_eq!(sink_len(&sink, "seg").await, 0);
+        assert_eq!(count(&sink, "seg").await, 0);
     });
 }
 
@@ -189,13 +187,13 @@ fn what_is_locked_is_freed_by_the_first_collection_after_its_time() {
         let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         let early = through.prune(options, [10; 32], UnixMillis(900)).await.unwrap();
         assert_eq!((early.freed_objects, early.locked_until), (0, Some(UnixMillis(1000))));
-        assert!(early.locked_bytes > 0 && sink_len(&sink, "gc").await == 1, "{early:?}");
+        assert!(early.locked_bytes > 0 && count(&sink, "gc").await == 1, "{early:?}");
         // Somebody else took one away meanwhile, who was allowed to.
         let gone = sink.list("seg").await.unwrap().swap_remove(0).key;
         sink.delete(&gone).await.unwrap();
         through.prune(options, [11; 32], UnixMillis(1001)).await.unwrap();
         for folder in ["seg", "man", "gc"] {
-            assert_eq!(sink_len(&sink, folder).await, 0, "{folder}");
+            assert_eq!(count(&sink, folder).await, 0, "{folder}");
         }
     });
 }

@@ -9,7 +9,7 @@ use mantis_repo::{
     BackupInfo, BackupMeta, BackupWriter, Give, Parent, Purpose, RepoError, Repository,
     RestoreOptions, Restored, Session, UnixMillis, WriteOptions,
 };
-use mantis_sink::MemorySink;
+use mantis_sink::{MemorySink, Sink};
 use mantis_stream::Compression;
 use tokio::runtime::Runtime;
 
@@ -147,6 +147,11 @@ pub(crate) fn in_memory() -> (Runtime, MemorySink, Repository) {
     let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None);
     let repo = runtime.block_on(init).unwrap();
     (runtime, sink, repo)
+}
+
+/// How many objects are in a folder.
+pub(crate) async fn count(sink: &MemorySink, folder: &str) -> usize {
+    sink.list(folder).await.unwrap().len()
 }
 
 /// A backup built on the newest one of its source; with `changed`, only those pages are given.
