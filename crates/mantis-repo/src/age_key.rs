@@ -197,6 +197,9 @@ pub(crate) mod tests {
         {
             assert!(Identity::parse_file(bad).is_err());
         }
+        let of_another_kind = bech32::encode::<Bech32>(Hrp::parse("other").unwrap(), &[7; 32]);
+        let error = of_another_kind.unwrap().parse::<Recipient>().unwrap_err().to_string();
+        assert!(error.contains("another kind"), "{error}");
         for bad in ["", "age1", "age1qqq", "AGE1zvkyg2lqzraa2", &"age1".repeat(90)] {
             assert!(bad.parse::<Recipient>().is_err(), "{bad}");
         }

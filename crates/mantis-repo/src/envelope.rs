@@ -308,4 +308,23 @@ mod tests {
         let error = open("m", &bytes.into(), Kind::Manifest, &plain()).unwrap_err();
         assert!(matches!(error, RepoError::TooNew { .. }));
     }
+
+    #[test]
+    fn ciphers_that_are_not_known_are_refused_and_so_is_one_where_none_may_be() {
+        let with = |at: usize, byte: u8| {
+            let mut bytes = sealed().to_vec();
+            bytes[at] = byte;
+            let sum = crc32fast::hash(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&sum.to_le_bytes());
+            Bytes::from(bytes)
+        };
+        let error = open("m", &with(7, 2), Kind::Manifest, &plain()).unwrap_err();
+        assert!(matches!(error, RepoError::TooNew { .. }));
+        // A cipher without a key, and a key without a cipher.
+        assert!(open("m", &with(7, 1), Kind::Manifest, &plain()).is_err());
+        assert!(open("m", &with(8, 1), Kind::Manifest, &plain()).is_err());
+        let header = Header::new(Kind::Params, REPO, [5; 32], 1);
+        let error = open_plain("p", &header.bytes(), Kind::Params, None).unwrap_err();
+        assert!(error.to_string().contains("should not be"), "{error}");
+    }
 }

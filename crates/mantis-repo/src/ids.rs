@@ -209,6 +209,14 @@ mod tests {
         }
 
         #[test]
+        fn one_id_has_one_text(unique: [u8; 16], sequence in 0u64..1_000_000) {
+            let text = SessionId { sequence, unique }.to_string();
+            let longer = format!("0{text}");
+            prop_assert!(longer.parse::<SessionId>().is_err());
+            prop_assert!(text[1..].parse::<SessionId>().is_err());
+        }
+
+        #[test]
         fn other_text_is_refused(text in "[0-9a-fA-F-]{0,45}") {
             if let Ok(id) = text.parse::<SessionId>() {
                 prop_assert_eq!(id.to_string(), text);

@@ -261,4 +261,43 @@ mod tests {
         assert!(cache.read(REPO, "00/a", &whole()).is_none());
         assert!(cache.0.broken.load(Ordering::Relaxed));
     }
+
+    #[test]
+    fn what_is_too_large_is_not_kept_and_much_that_is_written_is_tidied() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = IndexCache::new(folder.path(), 5 << 20);
+        let large = Span::Whole { limit: u64::MAX };
+        cache.write(REPO, "00/large", &vec![1; MAX_ENTRY as usize + 1].into());
+        assert!(cache.read(REPO, "00/large", &large).is_none());
+        // Three of 4 MiB are more than what is written between two looks, and than the limit.
+        for name in ["00/a", "00/b", "00/c"] {
+            cache.write(REPO, name, &vec![1; MAX_ENTRY as usize].into());
+        }
+        let kept = |name: &&str| cache.read(REPO, name, &large).is_some();
+        assert!(["00/a", "00/b", "00/c"].iter().filter(|name| kept(name)).count() < 3);
+    }
+
+    #[test]
+    fn an_entry_that_somebody_else_made_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = IndexCache::new(folder.path(), 1000);
+        let path = cache.path(REPO, "00/a");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let large = Span::Whole { limit: u64::MAX };
+        for len in [0, PROOF_LEN - 1, PROOF_LEN, PROOF_LEN + 5, PROOF_LEN + MAX_ENTRY + 1] {
+            fs::write(&path, vec![0; len as usize]).unwrap();
+            assert!(cache.read(REPO, "00/a", &large).is_none(), "{len} bytes");
+        }
+        // A span that ends before it begins asks for nothing.
+        let none = std::ops::Range { start: 6, end: 5 };
+        assert!(cache.read(REPO, "00/a", &Span::Part(none)).is_none());
+        // A folder in its place cannot be replaced: nothing is left beside it, and nothing more is tried.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        cache.write(REPO, "00/a", &Bytes::from_static(b"bytes"));
+        assert!(cache.read(REPO, "00/a", &whole()).is_none());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        cache.write(REPO, "00/b", &Bytes::from_static(b"bytes"));
+        assert!(cache.read(REPO, "00/b", &whole()).is_none());
+    }
 }

@@ -63,3 +63,25 @@ pub(crate) fn refuse_unknown(object: &str, required: &[String]) -> Result<(), Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_page_hashes_is_in_one_place() {
+        for (encrypted, key, good) in
+            [(false, true, true), (true, false, true), (true, true, false), (false, false, false)]
+        {
+            let params = Params {
+                created_at: UnixMillis(1),
+                required: Vec::new(),
+                encrypted,
+                page_hash: HIGHWAY_128.to_owned(),
+                page_hash_key: key.then_some(ObjectHash([3; 32])),
+            };
+            let sealed = params.seal(RepoId([1; 16]), [2; 32]).unwrap().to_bytes();
+            assert_eq!(Params::open("mantis.repo", &sealed).is_ok(), good);
+        }
+    }
+}

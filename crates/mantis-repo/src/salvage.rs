@@ -82,13 +82,16 @@ impl Pass<'_> {
         }
     }
 
+    async fn open(&self, reader: &SegmentReader) -> Result<OpenSegment, RepoError> {
+        let open = reader.open(reader.fetch(self.repo.sink()).await?, false)?;
+        if open.index.page_size == self.page_size {
+            return Ok(open);
+        }
+        Err(RepoError::damaged(&reader.object, "its pages have another size than the backup's"))
+    }
+
     async fn segment(&mut self, reader: &SegmentReader, newer: &PageSet) -> Result<(), RepoError> {
-        let sink = self.repo.sink();
-        let opened = match reader.fetch(sink).await {
-            Ok(bytes) => reader.open(bytes, false),
-            Err(error) => Err(error),
-        };
-        let error = match opened {
+        let error = match self.open(reader).await {
             Ok(open) => return self.frames(&open, newer),
             Err(error) if error.is_damage() => error,
             Err(error) => return Err(error),
@@ -96,16 +99,16 @@ impl Pass<'_> {
         self.damaged(&error);
         // Its index may still tell which pages were in it; else any page between the first and the last.
         match reader.index(self.repo).await {
-            Ok(index) => {
+            Ok(index) if index.page_size == self.page_size => {
                 let zeros: Vec<PageRange> = index.zero.clone();
                 self.give_zeros(&zeros, newer)?;
                 self.lose(index.data_pages().map(|(page, _)| page), newer);
             }
-            Err(error) if error.is_damage() => {
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => {
                 let (first, last) = (reader.reference.first, reader.reference.last);
                 self.lose((first..=last).filter_map(PageNo::new), newer);
             }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -114,11 +117,7 @@ impl Pass<'_> {
     async fn borrowed(&mut self, layer: &Layer, newer: &PageSet) -> Result<(), RepoError> {
         for (reference, number) in layer.segments.iter().zip(0u32..) {
             let reader = SegmentReader::new(self.repo.vault(), reference)?;
-            let opened = match reader.fetch(self.repo.sink()).await {
-                Ok(bytes) => reader.open(bytes, false),
-                Err(error) => Err(error),
-            };
-            let open = match opened {
+            let open = match self.open(&reader).await {
                 Ok(open) => Some(open),
                 Err(error) if error.is_damage() => {
                     self.damaged(&error);

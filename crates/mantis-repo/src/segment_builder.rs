@@ -34,7 +34,7 @@ pub(crate) const FOOTER_MAGIC: &[u8; 4] = b"MNTE";
 pub(crate) struct SegmentBuilder {
     pub(crate) envelope: Arc<Envelope>,
     payload: Payload,
-    index: SegmentIndex,
+    pub(crate) index: SegmentIndex,
 }
 
 impl SegmentBuilder {

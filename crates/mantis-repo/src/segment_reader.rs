@@ -292,3 +292,7 @@ pub(crate) fn wanted_ranges(
     }
     parts
 }
+
+#[cfg(test)]
+#[path = "segment_reader_tests.rs"]
+mod tests;

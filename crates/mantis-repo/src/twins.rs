@@ -193,3 +193,20 @@ fn without(digest: Digest, places: &[usize], size: PageSize) -> Digest {
     }
     Digest { data, hashes, bytes: bytes.freeze(), ..digest }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_runs_are_borrowed_and_no_more() {
+        let mut twins = Twins::new(10, 10);
+        for run in 0..MAX_RUNS as u64 {
+            assert!(twins.borrow(1 + 2 * run, Stored::Before(0, 5)), "run {run}");
+        }
+        let next = 1 + 2 * MAX_RUNS as u64;
+        assert!(!twins.borrow(next, Stored::Before(0, 5)));
+        // What goes on where the last one ended is no run of its own.
+        assert!(twins.borrow(next - 1, Stored::Before(0, 6)));
+    }
+}

@@ -6,18 +6,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mantis_repo::{KeyLock, NewKey, Password, PruneOptions, RepoError, Repository, UnixMillis};
+use mantis_repo::{PruneOptions, RepoError, Repository, UnixMillis};
 use mantis_sink::{Fault, FaultSink, MemorySink, Sink, SinkErrorKind, Span};
 use mantis_stream::CancellationToken;
 use tokio::runtime::Runtime;
 
 use crate::lived_in::{LivedIn, OPERATIONS, With};
+use crate::world::{make, secret};
 
 /// A store that is spoiled and put back, again and again, and repositories on it that are opened once.
 struct Stage {
     memory: MemorySink,
     faulty: FaultSink,
-    lived: LivedIn,
+    lived: Arc<LivedIn>,
     /// Sees the faults.
     through: Repository,
     /// Sees none.
@@ -27,18 +28,14 @@ struct Stage {
 }
 
 async fn open(sink: Arc<dyn Sink>, encrypted: bool) -> Repository {
-    let password = Password::new("secret".into()).into();
+    let password = secret().into();
     Repository::open(sink, encrypted.then_some(&password)).await.unwrap()
 }
 
 impl Stage {
     async fn new(encrypted: bool) -> Self {
-        let memory = MemorySink::new();
-        let lock = KeyLock::Password(Password::new("secret".into()));
-        let key = encrypted.then(|| NewKey { lock, label: String::new() });
-        let init = Repository::init(Arc::new(memory.clone()), [1; 32], UnixMillis(1), key);
-        let clean = init.await.unwrap();
-        let lived = LivedIn::new(&memory, &clean).await;
+        let (memory, clean) = make(encrypted).await;
+        let lived = Arc::new(LivedIn::new(&memory, &clean).await);
         let elsewhere = lived.objects.copy();
         let origin = open(Arc::new(elsewhere), encrypted).await;
         LivedIn::goes_on(&origin).await;
@@ -59,6 +56,24 @@ impl Stage {
             cancel: cancel.clone(),
         };
         OPERATIONS[operation].1(&with).await
+    }
+
+    /// What another client does from start to end in the middle of something: an operation, by its name.
+    fn another(&self, name: &'static str) -> impl FnOnce() + Send + 'static {
+        let (lived, repo) = (Arc::clone(&self.lived), self.clean.clone());
+        let (sink, origin): (Arc<dyn Sink>, _) =
+            (Arc::new(self.memory.clone()), self.origin.clone());
+        let run = self.runs + 1_000_000;
+        move || {
+            let doing = move || {
+                let cancel = CancellationToken::new();
+                let with = With { lived: &lived, repo: &repo, sink, origin: &origin, run, cancel };
+                let (_, operation) = OPERATIONS.iter().find(|(known, _)| *known == name).unwrap();
+                // Whatever it says: what counts is what is there afterwards.
+                let _ = Runtime::new().unwrap().block_on(operation(&with));
+            };
+            std::thread::spawn(doing).join().unwrap();
+        }
     }
 
     /// All backups are there; and after two collections, too, which leave nothing of those who did not come to an end.
@@ -109,6 +124,17 @@ fn each_call_of_each_operation_loses_its_answer_once() {
     each_call(false, Fault::After(SinkErrorKind::Unavailable));
 }
 
+/// Nothing is settled for ever by what one read says.
+#[test]
+fn each_call_of_each_operation_gives_a_flipped_bit_once() {
+    each_call(false, Fault::FlipBit);
+}
+
+#[test]
+fn each_call_of_each_operation_gives_half_of_it_once() {
+    each_call(false, Fault::Truncate);
+}
+
 #[test]
 fn each_call_of_each_operation_fails_once_in_an_encrypted_repository() {
     each_call(true, Fault::After(SinkErrorKind::Other));
@@ -144,6 +170,48 @@ fn each_operation_is_cancelled_before_each_call() {
             assert_eq!(cancelled > 0, can_be.contains(name), "{name}");
         }
     });
+}
+
+/// Whoever else comes, and whenever: both are done as if one had been after the other, or one of them fails.
+fn each_call_beside(another: &'static str) {
+    Runtime::new().unwrap().block_on(async {
+        let mut stage = Stage::new(false).await;
+        for (operation, (name, _)) in OPERATIONS.iter().enumerate() {
+            for call in 0.. {
+                stage.lived.put_back(&stage.memory).await;
+                stage.faulty.heal();
+                let first = stage.faulty.calls() + call;
+                stage.faulty.act_before(first, stage.another(another));
+                let done = stage.run(operation, &CancellationToken::new()).await;
+                let story = format!("{name}, {another} before call {call}: {done:?}");
+                let forgets = *name == "forget" || another == "forget";
+                stage.is_whole(forgets, &story).await;
+                if stage.faulty.calls() <= first {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn another_forgets_before_each_call_of_each_operation() {
+    each_call_beside("forget");
+}
+
+#[test]
+fn another_prunes_before_each_call_of_each_operation() {
+    each_call_beside("prune");
+}
+
+#[test]
+fn another_compacts_before_each_call_of_each_operation() {
+    each_call_beside("compact");
+}
+
+#[test]
+fn another_repairs_before_each_call_of_each_operation() {
+    each_call_beside("repair");
 }
 
 /// What becomes of an object.

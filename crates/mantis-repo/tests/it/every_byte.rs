@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mantis_repo::{
-    ArchiveSink, BackupInfo, BackupWriter, KeyLock, NewKey, Password, Purpose, RepoError,
-    Repository, Session, UnixMillis, VerifyOptions, WriteOptions,
+    ArchiveSink, BackupInfo, BackupWriter, Purpose, RepoError, Repository, Session, UnixMillis,
+    VerifyOptions, WriteOptions,
 };
 use mantis_sink::{MemorySink, Sink, Span};
 use mantis_stream::Compression;
 use tokio::runtime::Runtime;
 
-use crate::world::{SIZE, content, meta, plain, restore, touch, write};
+use crate::world::{SIZE, content, make, meta, plain, restore, touch, write};
 
 struct Small {
     runtime: Runtime,
@@ -23,11 +23,8 @@ struct Small {
 
 impl Small {
     fn new(encrypted: bool) -> Self {
-        let (runtime, sink) = (Runtime::new().unwrap(), MemorySink::new());
-        let lock = KeyLock::Password(Password::new("secret".into()));
-        let key = encrypted.then(|| NewKey { lock, label: String::new() });
-        let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), key);
-        let repo = runtime.block_on(init).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let (sink, repo) = runtime.block_on(make(encrypted));
         Self { runtime, sink, repo, made: Vec::new() }
     }
 

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bounds;
 mod collector;
 mod compaction;
 mod copy;
@@ -18,6 +19,8 @@ mod encryption;
 #[cfg(feature = "encryption")]
 mod every_byte;
 mod fixtures;
+#[cfg(feature = "fuzzing")]
+mod forged;
 mod incremental;
 mod index_cache;
 mod leftovers;

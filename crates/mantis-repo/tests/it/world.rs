@@ -57,17 +57,21 @@ pub(crate) async fn write(
     bytes: &[u8],
     batch: u64,
 ) -> Result<(), RepoError> {
-    let pages = SIZE.pages_for(bytes.len() as u64);
-    if let Some(all) = PageRange::new(PageNo::FIRST, pages) {
-        for range in all.split(batch) {
-            let start = range.first().index() as usize * SIZE.bytes();
-            let piece = &bytes[start..start + range.len() as usize * SIZE.bytes()];
-            writer
-                .push(PageRun::new(range.first(), SIZE, Bytes::copy_from_slice(piece)).unwrap())
-                .await?;
-        }
+    for run in runs(bytes, batch) {
+        writer.push(run).await?;
     }
     writer.flush().await
+}
+
+/// All pages, so many at a time.
+pub(crate) fn runs(bytes: &[u8], batch: u64) -> impl Iterator<Item = PageRun> {
+    let all = PageRange::new(PageNo::FIRST, SIZE.pages_for(bytes.len() as u64));
+    let ranges = all.into_iter().flat_map(move |all| all.split(batch));
+    ranges.map(|range| {
+        let start = range.first().index() as usize * SIZE.bytes();
+        let piece = &bytes[start..start + range.len() as usize * SIZE.bytes()];
+        PageRun::new(range.first(), SIZE, Bytes::copy_from_slice(piece)).unwrap()
+    })
 }
 
 pub(crate) async fn backup(
@@ -147,6 +151,23 @@ pub(crate) fn in_memory() -> (Runtime, MemorySink, Repository) {
     let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None);
     let repo = runtime.block_on(init).unwrap();
     (runtime, sink, repo)
+}
+
+/// What opens the encrypted repositories that are made here.
+#[cfg(feature = "encryption")]
+pub(crate) fn secret() -> mantis_repo::Password {
+    mantis_repo::Password::new("secret".into())
+}
+
+/// A new repository, encrypted or not.
+#[cfg(feature = "encryption")]
+pub(crate) async fn make(encrypted: bool) -> (MemorySink, Repository) {
+    let sink = MemorySink::new();
+    let lock = mantis_repo::KeyLock::Password(secret());
+    let key = encrypted.then(|| mantis_repo::NewKey { lock, label: String::new() });
+    let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), key);
+    let repo = init.await.unwrap();
+    (sink, repo)
 }
 
 /// How many objects are in a folder.

@@ -158,7 +158,7 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<Ending, E
     }
     context.say(format!("verified {proved}: {} damaged objects", report.damaged.len()))?;
     eprintln!(
-        "help: back the touched sources up again now with `mantis backup --full`; other backups restore as ever"
+        "help: run `mantis repair`, which makes anew what it can and names what is lost; sources of what is lost: back them up again with `mantis backup --full`. Other backups restore as ever"
     );
     Ok(Ending::Failed)
 }
