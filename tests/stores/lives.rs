@@ -1,6 +1,6 @@
 //! Whole lives of repositories in real stores, by the command, beside a live writer.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mantis_tests::servers::{Kind, Server};
 use mantis_tests::{World, make_bank, prove_bank, start_python};
@@ -63,6 +63,41 @@ for version in store.list_object_versions(Bucket='locked').get('Versions', []):
             assert error.response['Error']['Code'] == 'AccessDenied', error
 print(gone)
 ";
+
+/// The store takes 200 MB in ten seconds; the database is let go as soon as it is read.
+#[test]
+#[ignore = "cargo xtask integration"]
+fn in_s3_a_slow_store_does_not_hold_the_database() {
+    let server = Server::start(Kind::Moto);
+    let world = World::at(&format!("{}&upload_rate=20MB/s", server.url("slow")));
+    world.ok(&["init"]);
+    let db = rusqlite::Connection::open(world.path("large.db")).unwrap();
+    db.execute_batch(
+        "pragma journal_mode = wal; pragma wal_autocheckpoint = 0; create table t(raw blob);
+         with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000)
+         insert into t select randomblob(100000) from n;
+         pragma wal_checkpoint(truncate); insert into t values(1);",
+    )
+    .unwrap();
+    let spool = world.path("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let arguments = ["backup", "large.db", "--compression", "none", "--temp-folder", "spool"];
+    let mut backup = world.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+    // The whole WAL can be checkpointed again as soon as nobody reads at a moment in it.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let is_free = || {
+        let busy = db.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
+        busy.unwrap() == 0
+    };
+    mantis_tests::wait_until("the database is let go", is_free);
+    assert!(backup.try_wait().unwrap().is_none(), "the store was not slower than the disk");
+    assert!(std::fs::read_dir(spool).unwrap().next().is_none(), "what waits has no name");
+    assert!(backup.wait().unwrap().success());
+    world.ok(&["restore", "latest", "--to", "r.db", "--check"]);
+    let rows = rusqlite::Connection::open(world.path("r.db")).unwrap();
+    let rows: i64 = rows.query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 2001);
+}
 
 #[test]
 #[ignore = "cargo xtask integration"]

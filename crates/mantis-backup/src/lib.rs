@@ -42,6 +42,8 @@ mod demo;
 #[cfg(feature = "daemon")]
 mod destinations;
 #[cfg(feature = "daemon")]
+mod disk_space;
+#[cfg(feature = "daemon")]
 mod durable;
 mod error;
 #[cfg(feature = "daemon")]
@@ -58,6 +60,8 @@ mod parse;
 #[cfg(feature = "daemon")]
 mod secrets;
 mod source;
+#[cfg(feature = "daemon")]
+mod spool;
 mod system;
 mod when;
 #[cfg(feature = "daemon")]

@@ -21,6 +21,15 @@ pub(crate) fn grace(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, or 0.
+pub(crate) fn size_or_none(text: &str) -> Result<u64, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        rate if rate.ends_with("/s") => Err("a size is written as 500MB or 10GiB".into()),
+        text => size_rate(text).map_err(|_| "a size is written as 500MB or 10GiB, or 0".into()),
+    }
+}
+
 /// A share from 0 to 1: `0.1`, `10%`.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     let parsed = match text.trim().strip_suffix('%') {
@@ -42,6 +51,12 @@ mod tests {
         assert_eq!((share("0.1"), share("5 %")), (Ok(0.1), Ok(0.05)));
         assert!(share("1.1").is_err() && share("-1%").is_err() && share("x").is_err());
         assert_eq!((grace("0s"), grace("1h")), (Ok(Duration::ZERO), Ok(Duration::from_secs(3600))));
+    }
+
+    #[test]
+    fn reads_sizes_that_may_be_none() {
+        assert_eq!(["0", "500MB"].map(size_or_none), [Ok(0), Ok(500_000_000)]);
+        assert!(["5MB/s", "", "-1"].iter().all(|text| size_or_none(text).is_err()));
     }
 
     #[test]

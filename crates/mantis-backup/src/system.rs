@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mantis_repo::{BackupInfo, Credential, NewKey, RepoError, Repository, WriteOptions};
+use mantis_repo::{
+    BackupInfo, Credential, NewKey, RepoError, Repository, SpoolOptions, WriteOptions,
+};
 use mantis_sink::{ProbeReport, Sink, open_url, probe};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use mantis_stream::{CancellationToken, Compression, Progress, ProgressTracker};
@@ -132,6 +134,13 @@ impl Builder {
     #[must_use]
     pub fn limit_rate(mut self, bytes_per_second: u64) -> Self {
         self.write.rate = Some(bytes_per_second);
+        self
+    }
+
+    /// Where what was read waits for a store that is slower than the databases, so that they are held no longer than reading takes.
+    #[must_use]
+    pub fn spool(mut self, spool: SpoolOptions) -> Self {
+        self.write.spool = Some(spool);
         self
     }
 

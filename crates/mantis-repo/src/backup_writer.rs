@@ -19,7 +19,7 @@ use crate::stack_cursor::StackCursor;
 use crate::twins::Twins;
 use crate::{
     BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Leftovers, Manifest, ObjectHash, Parent,
-    RepoError, SegmentRef, Session,
+    RepoError, SegmentRef, Session, SpoolOptions,
 };
 
 /// How a backup is written.
@@ -36,6 +36,9 @@ pub struct WriteOptions {
     pub segment_len: u64,
     /// Pages whose hashes are kept in memory, some 40 bytes each, to find pages that are stored already; 0: none.
     pub known_pages: usize,
+    /// Where segments wait while the store takes them more slowly than the source gives them; they wait in memory without, and
+    /// the source with them.
+    pub spool: Option<SpoolOptions>,
     /// Bytes read from the source per second, at most.
     pub rate: Option<u64>,
     /// Stops the backup.
@@ -52,6 +55,7 @@ impl Default for WriteOptions {
             jobs: 0,
             segment_len: 16 << 20,
             known_pages: 1 << 18,
+            spool: None,
             rate: None,
             cancel: CancellationToken::new(),
             progress: Arc::default(),
@@ -72,7 +76,7 @@ struct Base {
 ///
 /// With a parent, pages that it holds alike are left out: what is stored is what changed.
 ///
-/// Bounded: at most the runs being encoded and six segments are in memory.
+/// Bounded: at most the runs being encoded and six segments are in memory, and of the spool what its limit says.
 #[derive(Debug)]
 pub struct BackupWriter {
     session: Session,

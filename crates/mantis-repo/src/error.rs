@@ -81,6 +81,14 @@ pub enum RepoError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What waited on the local disk for the store cannot be read back.
+    #[error("read back what waited for the store in {folder}")]
+    Spool {
+        /// The folder.
+        folder: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A stage of the work stopped.
     #[error("the work stopped")]
     Stream {
@@ -246,6 +254,7 @@ impl RepoError {
             Self::Fenced => "run the backup again; nothing was lost",
             Self::WrongPages { .. } => "run the backup again; nothing was stored",
             Self::Target { .. } => "check the space and the rights at the target",
+            Self::Spool { .. } => "check that disk, and run the backup again; nothing was stored",
             Self::NeedsPassword { .. } => {
                 "give it with --password-file, --password-command or MANTIS_PASSWORD, or an identity of age with \
                  --identity-file"

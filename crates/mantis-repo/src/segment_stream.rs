@@ -55,7 +55,7 @@ impl SegmentStream {
             },
             // More than there are workers, so that none waits while results are taken and segments sent.
             pipeline: OrderedPipeline::new(2 * jobs(options) + 1, options.cancel.clone()),
-            uploads: Uploads::new(session, Arc::clone(&options.progress)),
+            uploads: Uploads::new(session, options),
             options: options.clone(),
             gathered: Digest::default(),
             batch: (Vec::new(), 0),

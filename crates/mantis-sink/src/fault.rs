@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
@@ -48,13 +49,14 @@ impl std::fmt::Debug for Plan {
 pub struct FaultSink {
     inner: Arc<dyn Sink>,
     plan: Arc<Mutex<Plan>>,
+    stalled: Arc<watch::Sender<bool>>,
 }
 
 impl FaultSink {
     /// Around another sink, with no fault planned.
     #[must_use]
     pub fn new(inner: Arc<dyn Sink>) -> Self {
-        Self { inner, plan: Arc::default() }
+        Self { inner, plan: Arc::default(), stalled: Arc::new(watch::Sender::new(false)) }
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -74,6 +76,16 @@ impl FaultSink {
     /// Does something right before call number `call`: a user's cancellation, another client's doing.
     pub fn act_before(&self, call: u64, act: impl FnOnce() + Send + 'static) {
         self.plan().acts.insert(call, Box::new(act));
+    }
+
+    /// Nothing that is sent is taken until [`Self::go_on`].
+    pub fn stall(&self) {
+        self.stalled.send_replace(true);
+    }
+
+    /// What was sent is taken again.
+    pub fn go_on(&self) {
+        self.stalled.send_replace(false);
     }
 
     /// It promises something else than the store behind it.
@@ -159,7 +171,11 @@ impl Sink for FaultSink {
     }
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
-        self.through("create", key.as_str(), self.inner.put_new(key, payload), |_, ()| ()).await
+        let put = async {
+            let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
+            self.inner.put_new(key, payload).await
+        };
+        self.through("create", key.as_str(), put, |_, ()| ()).await
     }
 
     async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {

@@ -200,6 +200,7 @@ impl Checker<'_> {
             ("read_back", schedule.read_back),
             ("compression", schedule.compression.is_some()),
             ("limit_rate", schedule.limit_rate.is_some()),
+            ("spool_limit", schedule.spool_limit.is_some()),
         ];
         let given = [
             (&of_backup[..], action == Action::Backup),

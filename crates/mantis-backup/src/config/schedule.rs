@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{ByteRate, Config, Share, Text};
+use super::{ByteRate, Config, Share, SpoolSize, Text};
 
 /// What a schedule does.
 #[derive(
@@ -134,6 +134,9 @@ pub struct ScheduleConfig {
     pub compression: Option<Text<Compression>>,
     /// backup: read no faster than this from each source
     pub limit_rate: Option<Text<ByteRate>>,
+    /// Bytes that wait in `temp_folder` at most for a repository that is slower than the database; 1GiB without it for one over a
+    /// network, nothing for others
+    pub spool_limit: Option<Text<SpoolSize>>,
     /// Pieces of work at once in each run; the number of cores without it
     #[serde(default)]
     #[schemars(range(min = 0, max = 1024))]

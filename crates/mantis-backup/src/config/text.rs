@@ -13,7 +13,7 @@ use mantis_stream::Compression;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::parse::{duration, grace, share, size_rate};
+use crate::parse::{duration, grace, share, size_or_none, size_rate};
 
 /// What is read from a text.
 pub trait FromText: Sized {
@@ -80,6 +80,10 @@ impl<T: FromText> JsonSchema for Text<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
+/// A number of bytes that may be none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolSize(pub u64);
+
 /// A number of bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRate(pub u64);
@@ -97,9 +101,19 @@ impl FromText for ByteSize {
     const EXAMPLES: &'static [&'static str] = &["10GiB", "500MB"];
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let plain = !text.trim().ends_with("/s");
-        let size = size_rate(text).ok().filter(|_| plain).map(Self);
-        size.ok_or_else(|| "a size is written as 500MB or 10GiB".into())
+        match size_or_none(text) {
+            Ok(size) if size > 0 => Ok(Self(size)),
+            _ => Err("a size is written as 500MB or 10GiB".into()),
+        }
+    }
+}
+
+impl FromText for SpoolSize {
+    const NAME: &'static str = "a size or 0";
+    const EXAMPLES: &'static [&'static str] = &["1GiB", "0"];
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        size_or_none(text).map(Self)
     }
 }
 
@@ -188,6 +202,7 @@ mod tests {
             assert!(T::from_text("nonsense!").is_err(), "{}", T::NAME);
         }
         all::<ByteSize>();
+        all::<SpoolSize>();
         all::<ByteRate>();
         all::<Share>();
         all::<Wait>();

@@ -30,4 +30,5 @@ mod refusals;
 mod repair;
 mod round_trip;
 mod schedules;
+mod spool;
 mod world;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use mantis_engine::sqlite::JournalLock;
 use mantis_stream::Compression;
 
-use crate::parse::{duration, size_rate, tag};
+use crate::parse::{duration, size_or_none, size_rate, tag};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mantis backup app.db --tag type=manual\n  \
@@ -60,6 +60,10 @@ pub(crate) struct BackupArgs {
     /// SQLite: nobody can write the database, read it without locks (read-only media)
     #[arg(long)]
     pub(crate) immutable: bool,
+    /// Bytes that wait on the local disk at most, compressed and sealed, for a store that is slower than the source: 500MB, or 0.
+    /// 1GiB without it for a store over a network, 0 for others
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
+    pub(crate) spool_limit: Option<u64>,
     /// Where spooled pages go; the system's temporary folder without it
     #[arg(long, value_name = "FOLDER")]
     pub(crate) temp_folder: Option<PathBuf>,

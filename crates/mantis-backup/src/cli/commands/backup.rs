@@ -17,6 +17,7 @@ use crate::cli::places::NamedPlaces;
 use crate::cli::progress::Bar;
 use crate::destinations::{Destinations, Made, NoPlace};
 use crate::jobs::{BackupJob, backup};
+use crate::spool::spool_for;
 use crate::{Error, Source, SourceOptions};
 
 pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Ending, Error> {
@@ -119,6 +120,7 @@ async fn back_up_one(
             compression: args.compression,
             jobs: args.jobs,
             rate: args.limit_rate,
+            spool: spool_for(repo, args.temp_folder.as_deref(), args.spool_limit),
             cancel: context.cancel.clone(),
             progress,
             ..WriteOptions::default()

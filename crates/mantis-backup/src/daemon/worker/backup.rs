@@ -15,6 +15,7 @@ use crate::daemon::{Order, Report};
 use crate::destinations::{Destinations, Made, NoPlace};
 use crate::human::{size, time};
 use crate::jobs::{self, BackupJob};
+use crate::spool::spool_for;
 use crate::{Error, clock, format_time};
 
 /// What a run is of.
@@ -153,6 +154,11 @@ fn backup_job(
             compression: schedule.compression.map_or(usual.compression, |codec| codec.0),
             jobs: usize::try_from(schedule.jobs).unwrap_or(0),
             rate: schedule.limit_rate.map(|rate| rate.0.0),
+            spool: spool_for(
+                repo,
+                Some(&jobs.scratch),
+                schedule.spool_limit.map(|limit| limit.0.0),
+            ),
             cancel: order.cancel.clone(),
             ..usual
         },

@@ -1,6 +1,6 @@
 //! Repositories by their configuration: opened with their own secrets, and not filled to the last byte.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 use mantis_repo::{Credential, IndexCache, RepoError, Repository, WriteOptions};
@@ -9,6 +9,7 @@ use mantis_stream::{CancellationToken, ProgressTracker};
 use crate::config::{Config, RepositoryConfig, is_local};
 use crate::daemon::telemetry::name;
 use crate::destinations::{Places, is_of_store};
+use crate::disk_space::free_space;
 use crate::jobs::CopyJob;
 use crate::{Error, known_keys, open_repository, secrets};
 
@@ -24,13 +25,6 @@ pub(in crate::daemon) struct Place {
 /// The folder of a store on this machine.
 fn folder_of(url: &str) -> Option<PathBuf> {
     is_local(url).then(|| url.strip_prefix("file://").unwrap_or(url).into())
-}
-
-/// Bytes that are free for us where a folder is, or is going to be.
-fn free_space(folder: &Path) -> Option<u64> {
-    let there = folder.ancestors().find(|folder| folder.exists())?;
-    let found = rustix::fs::statvfs(there).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 impl Place {
