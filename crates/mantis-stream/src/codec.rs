@@ -29,6 +29,27 @@ pub trait Codec: Send + Sync {
     /// # Errors
     /// Where `stored` is no compressed chunk of at most `chunk_len` bytes.
     fn decompress(&self, stored: &[u8], chunk_len: usize) -> io::Result<Vec<u8>>;
+
+    /// Whether `stored` is what becomes this chunk again.
+    fn undoes(&self, stored: &[u8], chunk: &[u8]) -> bool {
+        self.decompress(stored, chunk.len()).is_ok_and(|undone| undone == chunk)
+    }
+}
+
+thread_local! {
+    /// Memory that each thread uses again: what is compressed is copied out of it, as long as it became, and what is decompressed to be
+    /// compared needs none of its own. Fresh memory for each chunk costs more in page faults than the copy.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// At least so many bytes that may be written, whatever is in them.
+fn with_scratch<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        work(&mut scratch[..len])
+    })
 }
 
 /// The codecs by number.
@@ -85,11 +106,21 @@ impl Codec for Lz4 {
     }
 
     fn compress(&self, chunk: &[u8], _: i32) -> io::Result<Vec<u8>> {
-        Ok(lz4_flex::block::compress(chunk))
+        with_scratch(lz4_flex::block::get_maximum_output_size(chunk.len()), |scratch| {
+            let len = lz4_flex::block::compress_into(chunk, scratch).map_err(io::Error::other)?;
+            Ok(scratch[..len].to_vec())
+        })
     }
 
     fn decompress(&self, stored: &[u8], chunk_len: usize) -> io::Result<Vec<u8>> {
         lz4_flex::block::decompress(stored, chunk_len).map_err(io::Error::other)
+    }
+
+    fn undoes(&self, stored: &[u8], chunk: &[u8]) -> bool {
+        with_scratch(chunk.len(), |scratch| {
+            lz4_flex::block::decompress_into(stored, scratch).ok() == Some(chunk.len())
+                && scratch == chunk
+        })
     }
 }
 
@@ -101,6 +132,15 @@ type Compressor = (i32, zstd::bulk::Compressor<'static>);
 thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn with_decompressor<T>(
+    work: impl FnOnce(&mut zstd::bulk::Decompressor<'static>) -> io::Result<T>,
+) -> io::Result<T> {
+    DECOMPRESSOR.with_borrow_mut(|slot| match slot {
+        Some(decompressor) => work(decompressor),
+        None => work(slot.insert(zstd::bulk::Decompressor::new()?)),
+    })
 }
 
 impl Codec for Zstd {
@@ -118,20 +158,27 @@ impl Codec for Zstd {
                 *slot = Some((level, zstd::bulk::Compressor::new(level)?));
             }
             match slot {
-                Some((_, compressor)) => compressor.compress(chunk),
+                Some((_, compressor)) => {
+                    with_scratch(zstd::zstd_safe::compress_bound(chunk.len()), |scratch| {
+                        let len = compressor.compress_to_buffer(chunk, scratch)?;
+                        Ok(scratch[..len].to_vec())
+                    })
+                }
                 None => Err(io::Error::other("no compressor")),
             }
         })
     }
 
     fn decompress(&self, stored: &[u8], chunk_len: usize) -> io::Result<Vec<u8>> {
-        DECOMPRESSOR.with_borrow_mut(|slot| {
-            let decompressor = match slot {
-                Some(decompressor) => decompressor,
-                None => slot.insert(zstd::bulk::Decompressor::new()?),
-            };
-            decompressor.decompress(stored, chunk_len)
-        })
+        with_decompressor(|decompressor| decompressor.decompress(stored, chunk_len))
+    }
+
+    fn undoes(&self, stored: &[u8], chunk: &[u8]) -> bool {
+        let undone: io::Result<bool> = with_scratch(chunk.len(), |scratch| {
+            let len = with_decompressor(|it| it.decompress_to_buffer(stored, scratch))?;
+            Ok(len == chunk.len() && scratch == chunk)
+        });
+        undone.unwrap_or(false)
     }
 }
 
@@ -179,6 +226,15 @@ mod tests {
             for codec in CodecRegistry::builtin().0.values() {
                 let stored = codec.compress(&chunk, level).unwrap();
                 prop_assert_eq!(&codec.decompress(&stored, chunk.len()).unwrap(), &chunk);
+                prop_assert!(codec.undoes(&stored, &chunk));
+                let mut other = chunk.clone();
+                other.push(1);
+                prop_assert!(!codec.undoes(&stored, &other) && !codec.undoes(&stored[1..], &chunk));
+                if let Some(last) = chunk.last() {
+                    *other.last_mut().unwrap() = !last;
+                    other.remove(chunk.len() - 1);
+                    prop_assert!(!codec.undoes(&stored, &other));
+                }
             }
         }
 
