@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use mantis_stream::{CancellationToken, Compression};
 
+use crate::backup_writer::usual_segment_len;
 use crate::borrow_pages::BorrowPages;
 use crate::compact::range_of;
 use crate::digest::{Digest, Held, extend};
@@ -24,8 +25,12 @@ impl Repository {
     ) -> Result<Vec<SegmentRef>, RepoError> {
         let page_size = manifest.page_size("the manifest")?;
         let compression = manifest.info.compression.parse::<Compression>().unwrap_or_default();
-        let options =
-            WriteOptions { compression, cancel: cancel.clone(), ..WriteOptions::default() };
+        let options = WriteOptions {
+            compression,
+            segment_len: usual_segment_len(manifest.info.meta.byte_len),
+            cancel: cancel.clone(),
+            ..WriteOptions::default()
+        };
         let mut stream = SegmentStream::new(session, page_size, &options);
         let written = self.write_clusters(session, layers, &mut stream).await;
         if written.is_err() {

@@ -293,7 +293,9 @@ impl Repository {
         index: &SegmentIndex,
         pages: &Pages,
     ) -> Result<(SegmentRef, Session), RepoError> {
-        let mut stream = SegmentStream::new(&session, index.page_size, &WriteOptions::default());
+        // However long it was, it is made anew as one.
+        let options = WriteOptions { segment_len: u64::MAX, ..WriteOptions::default() };
+        let mut stream = SegmentStream::new(&session, index.page_size, &options);
         let mut digest = Digest { zero: index.zero.clone(), ..Digest::default() };
         let mut bytes = BytesMut::new();
         let mut failed = None;

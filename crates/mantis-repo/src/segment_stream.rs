@@ -18,7 +18,7 @@ const BATCH_LEN: usize = 1 << 20;
 
 type Encoded = Result<(Arc<Envelope>, Vec<EncodedChunk>), RepoError>;
 
-/// Writes the segments of one session. Pages ascend.
+/// Writes the segments of one session. Pages ascend. The length of segments is settled: 0 would make each piece of work one.
 #[derive(Debug)]
 pub(crate) struct SegmentStream {
     page_size: PageSize,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mantis_page::PageNo;
 use mantis_repo::{
     BackupInfo, Place, PruneOptions, RepairOptions, RepairReport, Repository, Salvaged, UnixMillis,
-    VerifyOptions,
+    VerifyOptions, WriteOptions,
 };
 use mantis_sink::{MemorySink, ObjectKey, Sink, Span};
 use mantis_stream::{CancellationToken, Compression};
@@ -83,6 +83,24 @@ fn a_damaged_segment_is_made_anew_from_identical_pages_elsewhere() {
         assert!(sink.stat(&key).await.is_err(), "the damaged one is freed");
         assert!(repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged.is_empty());
         assert!(sink.list("sess").await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_longer_segment_than_is_usual_is_made_anew_as_one() {
+    let (runtime, sink, repo) = in_memory();
+    runtime.block_on(async {
+        let bytes = content(1, 60_000);
+        let options = WriteOptions { segment_len: 64 << 20, ..plain(Compression::Lz4) };
+        let made = backup(&repo, 2, meta("a", 1, &bytes), &bytes, options).await.unwrap();
+        let manifest = repo.manifest(&made).await.unwrap();
+        assert_eq!(manifest.segments().count(), 1);
+        // Only its header: every page of it is there.
+        flip(&sink, &first_segment(&repo, &made).await, 3).await;
+        let done = repair(&repo, 3, false).await;
+        assert!(done.lost.is_empty() && done.segments.len() == 1, "{done:?}");
+        let now = repo.catalogue().await.unwrap().backups.remove(0);
+        assert!(restore(&repo, &now).await.unwrap() == bytes);
     });
 }
 

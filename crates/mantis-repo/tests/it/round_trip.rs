@@ -146,7 +146,7 @@ fn the_outcome_is_created_last_and_the_intent_first() {
         let repo =
             Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None).await.unwrap();
         let _ = sink.take();
-        let bytes = content(1, 50_000);
+        let bytes = content(1, 25_000);
         backup(&repo, 2, meta("a", 1, &bytes), &bytes, plain(Compression::None)).await.unwrap();
         let calls = sink.take();
         let puts: Vec<&str> = calls
