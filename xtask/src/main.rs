@@ -31,7 +31,8 @@ const HELP: &str = "cargo xtask COMMAND
             integration s3 --url 's3://bucket/prefix?region=…'
   soak      the daemon for a long while, and what it takes meanwhile: soak [--minutes N]
   tidy      file sizes, module docs, left-over words, the list of unsafe code
-  bench     side by side with others: bench [MIB=1024] [ROUNDS=5] [peers] [writer] [stores] [incremental] [scale] [memory] [cache]
+  bench     side by side with others, into docs/benchmarks.md: bench [MIB=1024] [ROUNDS=5] [tasks] [known] [writer] [cache] [stores]
+            [cow] [scale]; bench peers installs the others
   deny      licences, bans and sources of dependencies
 ";
 

@@ -1,23 +1,29 @@
-//! Side by side in one run, as ratios: wall times with `cp` and `zstd`, a live writer alone and beside
-//! hot backups, and peak memory as the database grows.
+//! Side by side in one run, as ratios: every task beside copiers and chunk stores as the database grows; what a live writer sees; what
+//! is left in the page cache; stores over a network; large repositories. `docs/benchmarks.md` is written by this.
 
-mod incremental;
-mod memory;
+mod cow;
+mod known;
+mod limits;
 mod page_cache;
-mod peers;
+mod plot;
+mod report;
 mod scale;
 mod shell;
 mod stores;
+mod tasks;
+mod tools;
 mod writer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::command::{Done, cargo, exists, root};
+use crate::command::{Done, cargo, exists, program, root, run as run_program};
 
 /// Makes the database.
 const FILL: &str = include_str!("fill.py");
+/// Changes it.
+const MUTATE: &str = include_str!("mutate.py");
 
 /// What the benchmarks work with.
 struct Bench {
@@ -25,6 +31,10 @@ struct Bench {
     work: PathBuf,
     /// The command.
     mantis: String,
+    /// The command of a peer that no package has.
+    rustic: String,
+    /// Peers that are there.
+    installed: Vec<&'static str>,
 }
 
 impl Bench {
@@ -52,45 +62,83 @@ fn mib_of(path: &Path) -> Result<u64, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Whether a program says its version, one way or the other.
+fn answers(program: &str) -> bool {
+    let version =
+        Command::new(program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    exists(program) || version.is_ok_and(|status| status.success())
+}
+
+/// Installs the peers: those that the system's packages have, and rustic, which takes the time of a build.
+fn peers() -> Done {
+    let missing: Vec<&str> =
+        [("restic", "restic"), ("borg", "borgbackup"), ("sqlite3", "sqlite3"), ("zstd", "zstd")]
+            .iter()
+            .filter(|(name, _)| !answers(name))
+            .map(|(_, package)| *package)
+            .collect();
+    if !missing.is_empty() {
+        run_program(program("apt-get", &["install", "-y", "-qq"]).args(missing))?;
+    }
+    let servers = root().join("target/servers");
+    if !servers.join("rustic/bin/rustic").exists() {
+        let (to, build) = (servers.join("rustic"), servers.join("build"));
+        let mut install = program("cargo", &["install", "rustic-rs", "--version", "0.11.4"]);
+        install.args(["--no-default-features", "--locked", "--quiet", "--root"]).arg(to);
+        run_program(install.arg("--target-dir").arg(build))?;
+    }
+    Ok(())
+}
+
+/// Each part, with what it takes: MiB and rounds.
+type Part = (&'static str, fn(&Bench, u64, u64) -> Done);
+
+const PARTS: [Part; 7] = [
+    ("tasks", tasks::run),
+    ("known", known::run),
+    ("writer", |bench, mib, rounds| writer::run(bench, mib.div_ceil(2), rounds.min(3))),
+    ("cache", |bench, mib, _| page_cache::run(bench, mib)),
+    ("stores", |bench, mib, rounds| stores::run(bench, mib, rounds.min(3))),
+    ("cow", cow::run),
+    ("scale", |bench, _, _| scale::run(bench, 10_000)),
+];
+
 /// `cargo xtask bench [MIB] [ROUNDS] [PART…]`
 pub(crate) fn run(arguments: &[String]) -> Done {
-    let (numbers, parts): (Vec<&String>, Vec<&String>) =
+    let (numbers, wanted): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|text| text.parse::<u64>().is_ok());
     let number = |at: usize, default: u64| {
         numbers.get(at).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (mib, rounds) = (number(0, 1024), number(1, 5));
-    for needed in ["python3", "zstd"] {
-        if !exists(needed) {
-            return Err(format!("the benchmark needs {needed}"));
-        }
+    let known = |part: &str| part == "peers" || PARTS.iter().any(|(name, _)| *name == part);
+    if let Some(unknown) = wanted.iter().find(|part| !known(part)) {
+        return Err(format!("no part of the benchmark is named {unknown}"));
     }
-    cargo(&["build", "--locked", "--release", "-p", "mantis-backup"])?;
-    let mantis = root().join("target/release/mantis").display().to_string();
+    if !exists("python3") {
+        return Err("the benchmark needs python3".into());
+    }
+    if wanted.iter().any(|part| *part == "peers") {
+        peers()?;
+    }
+    cargo(&["build", "--locked", "--release", "-p", "mantis-backup", "--features", "full"])?;
     let work = root().join("target/bench");
     fs::create_dir_all(&work).map_err(|error| error.to_string())?;
-    let bench = Bench { work, mantis };
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| *wanted == part);
-    if wanted("peers") {
-        peers::run(&bench, mib, rounds)?;
+    let rustic = root().join("target/servers/rustic/bin/rustic").display().to_string();
+    let mut installed: Vec<&'static str> =
+        ["restic", "borg"].into_iter().filter(|name| answers(name)).collect();
+    installed.extend(answers(&rustic).then_some("rustic"));
+    let mantis = root().join("target/release/mantis").display().to_string();
+    let bench = Bench { work, mantis, rustic, installed };
+    for (name, part) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
+            part(&bench, mib, rounds)?;
+        }
     }
-    if wanted("cache") {
-        page_cache::run(&bench, mib)?;
-    }
-    if wanted("writer") {
-        writer::run(&bench, mib.div_ceil(2), rounds.min(3))?;
-    }
-    if wanted("stores") {
-        stores::run(&bench, mib, rounds.min(3))?;
-    }
-    if wanted("incremental") {
-        incremental::run(&bench, mib, rounds.min(3))?;
-    }
-    if wanted("scale") {
-        scale::run(&bench, 10_000)?;
-    }
-    if wanted("memory") {
-        memory::run(&bench, mib)?;
+    // As it grows: with no part named, the other sizes too.
+    if wanted.is_empty() && numbers.is_empty() {
+        tasks::run(&bench, 100, rounds)?;
+        tasks::run(&bench, 8 * 1024, 1)?;
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
-"""Changes rows at random places until about FRACTION of the pages differ; writes exactly the changed pages to a file.
+"""Changes rows at random places until about FRACTION of the pages differ.
 
-usage: mutate.py PATH FRACTION CHANGED_FILE     prints how many pages changed, of how many
+usage: mutate.py PATH FRACTION                  and checkpoints
        mutate.py PATH hold                      keeps the database open, without checkpoints, and changes FRACTION for
                                                 every line with one; says so when it is committed
 """
-import os
 import random
-import shutil
 import sqlite3
 import sys
 
@@ -30,18 +28,6 @@ if sys.argv[2] == "hold":
         change(float(line))
         print("committed", flush=True)
     sys.exit()
-before = path + ".before"
-shutil.copyfile(path, before)
 change(float(sys.argv[2]))
 db.execute("pragma wal_checkpoint(truncate)")
-page = db.execute("pragma page_size").fetchone()[0]
 db.close()
-changed = total = 0
-with open(before, "rb") as old, open(path, "rb") as new, open(sys.argv[3], "wb") as out:
-    while content := new.read(page):
-        total += 1
-        if old.read(page) != content:
-            changed += 1
-            out.write(content)
-os.remove(before)
-print(changed, total)

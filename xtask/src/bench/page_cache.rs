@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::Bench;
+use super::report::Report;
 use super::shell::shell;
 use crate::command::{Done, output};
 
@@ -49,18 +50,16 @@ pub(super) fn run(bench: &Bench, mib: u64) -> Done {
         Some(group) => format!("echo $$ > {}/cgroup.procs;", group.0),
         None => String::new(),
     };
-    println!("\n## The page cache\n");
-    match &limited {
-        Some(_) => println!(
-            "A database of {mib} MiB whose first quarter is hot; all processes together have {limit} MiB."
-        ),
-        None => println!(
-            "A database of {mib} MiB whose first quarter is hot; memory is not limited, as this user cannot."
-        ),
-    }
-    println!(
-        "\n| reader | hot pages still cached | cold pages brought in | seconds |\n| --- | --- | --- | --- |"
-    );
+    let mut report = Report::new("page-cache", "The page cache");
+    let memory = match &limited {
+        Some(_) => format!("all processes together have {limit} MiB"),
+        None => "memory is not limited, as this user cannot".into(),
+    };
+    report.say(&format!(
+        "A database of {mib} MiB whose first quarter is hot; {memory}. How that is done: [daemon.md](daemon.md)."
+    ));
+    let heads = ["reader", "hot pages still cached", "cold pages brought in", "seconds"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let readers = [
         (
             "mantis backup",
@@ -68,6 +67,7 @@ pub(super) fn run(bench: &Bench, mib: u64) -> Done {
         ),
         ("cp and sync", format!("cp {base} {work}/cache-copy && sync {work}/cache-copy")),
         ("sqlite3 .backup", format!("sqlite3 {base} '.backup {work}/cache-copy'")),
+        ("VACUUM INTO", format!("sqlite3 {base} \\\"vacuum into '{work}/cache-copy'\\\"")),
     ];
     for (name, command) in readers {
         let script = format!(
@@ -77,9 +77,10 @@ pub(super) fn run(bench: &Bench, mib: u64) -> Done {
         let counted = output(&mut shell(&script))?;
         let line: Vec<&str> = counted.split_whitespace().collect();
         if let [hot, cold, seconds] = line[..] {
-            println!("| {name} | {hot} | {cold} | {seconds} |");
+            rows.push([name, hot, cold, seconds].map(str::to_owned).to_vec());
         }
     }
     output(&mut shell(&format!("rm -rf {work}/cache-repo {work}/cache-copy")))?;
-    Ok(())
+    report.table(&rows);
+    report.write()
 }

@@ -1,6 +1,7 @@
 //! What listing and pruning a large repository cost.
 
 use super::Bench;
+use super::report::{Report, number};
 use super::shell::{measure, shell};
 use crate::command::{Done, cargo, output, root};
 
@@ -22,14 +23,16 @@ pub(super) fn run(bench: &Bench, backups: u64) -> Done {
         backups / 10
     )))?;
     output(&mut shell("sync"))?;
-    println!("\n## A large repository\n\n{}, on local disk.\n", made.trim());
-    println!("| work | s | peak MiB |\n| --- | --- | --- |");
+    let mut report = Report::new("large", "A large repository");
+    report.say(&format!("{}, on local disk.", made.trim()));
+    let mut rows = vec![["work", "s", "peak MiB"].map(str::to_owned).to_vec()];
     for command in
         ["list", "prune --grace 0s --dry-run", "prune --grace 0s", "verify --metadata-only"]
     {
-        let (seconds, peak) = measure(&format!("{mantis} -q {command} --repo {work}/large"))?;
-        println!("| {command} | {seconds:.2} | {peak} |");
+        let cost = measure(&format!("{mantis} -q {command} --repo {work}/large"))?;
+        rows.push(vec![command.into(), number(cost.wall), format!("{:.0}", cost.peak)]);
     }
+    report.table(&rows);
     output(&mut shell(&format!("rm -rf {work}/large")))?;
-    Ok(())
+    report.write()
 }

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::shell::{measure, median, shell};
+use super::report::{Report, number};
+use super::shell::{Cost, measure, middle, shell};
 use super::{Bench, mib_of};
 use crate::command::{Done, cargo, output, root};
 
@@ -93,29 +94,71 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
         ("restore from disk", filled(&local), restore(&local)),
         ("restore from S3", filled(&s3), restore(&s3)),
     ];
-    let mut found: Vec<(Vec<f64>, u64)> = ways.iter().map(|_| (Vec::new(), 0)).collect();
+    let mut found: Vec<Vec<Cost>> = ways.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
-        for ((_, before, run), (times, peak)) in ways.iter().zip(&mut found) {
+        for ((_, before, run), costs) in ways.iter().zip(&mut found) {
             output(&mut shell(before))?;
             output(&mut shell("sync"))?;
-            let (seconds, memory) = measure(run)?;
-            times.push(seconds);
-            *peak = memory.max(*peak);
+            costs.push(measure(run)?);
         }
     }
-    println!(
-        "\n## A store over a network\n\n{} MiB SQLite, s3s-fs on the same machine, medians of {rounds}.\n",
+    let mut report = Report::new("stores", "A store over a network");
+    report.say(&format!(
+        "{} MiB SQLite, s3s-fs on the same machine, which takes its share of the cores; medians of {rounds}. boto3 sends the same bytes in parts of 16 MiB, four at a time, as we do; it neither reads them from a live database nor proves them.",
         mib_of(&base)?
-    );
-    println!("| work | s | of the same on disk | peak MiB |\n| --- | --- | --- | --- |");
-    let medians: Vec<f64> = found.iter().map(|(times, _)| median(times.clone())).collect();
+    ));
+    let heads = ["work", "s", "of the same on disk", "CPU s", "peak MiB"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let medians: Vec<f64> = found.iter().map(|costs| middle(costs, |cost| cost.wall)).collect();
     let disk = [0, 0, 0, 3, 3, 5, 5];
-    for ((((name, ..), seconds), (_, peak)), disk) in
-        ways.iter().zip(&medians).zip(&found).zip(disk)
-    {
-        println!("| {name} | {seconds:.2} | {:.2} | {peak} |", seconds / medians[disk]);
+    for ((((name, ..), seconds), costs), disk) in ways.iter().zip(&medians).zip(&found).zip(disk) {
+        let peak = costs.iter().map(|cost| cost.peak).fold(0.0, f64::max);
+        let cpu = middle(costs, |cost| cost.cpu);
+        let numbers = [*seconds, seconds / medians[disk], cpu].map(number);
+        rows.push([&[(*name).to_owned()], &numbers[..], &[format!("{peak:.0}")]].concat());
     }
+    report.table(&rows);
+    slow(bench, (credentials, &s3), &mut report)?;
     let _ = fs::remove_dir_all(bench.work.join("s3"));
-    Ok(())
+    report.write()
+}
+
+/// How long a database is held, and its WAL grows, while the store is slow.
+fn slow(bench: &Bench, (credentials, s3): (&str, &str), report: &mut Report) -> Done {
+    cargo(&["build", "--locked", "--release", "-p", "mantis-tests", "--example", "hot_writer"])?;
+    let writer = root().join("target/release/examples/hot_writer").display().to_string();
+    let base = bench.database("hot-base.db", 512)?;
+    let (work, mantis) = (bench.work.display(), &bench.mantis);
+    let slow = s3.replace("?endpoint", "?upload_rate=20MB/s&endpoint");
+    report.say(&format!(
+        "A store that takes 20 MB/s: one backup of a SQLite of {} MiB with zstd:1 while it is written as in the table above; what waits for the store does so on the local disk, or in memory.",
+        mib_of(&base)?
+    ));
+    let heads = ["what may wait on the disk", "backup, s", "longest WAL MiB", "peak MiB"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for (name, limit) in [("nothing", "0"), ("1 GiB, as is usual", "1GiB")] {
+        output(&mut shell(&format!(
+            "{credentials}; rm -rf {work}/hot.db* {work}/s3/bucket/*; cp {work}/hot-base.db {work}/hot.db; {mantis} -q init --repo {slow} >/dev/null; sync"
+        )))?;
+        let hot = shell(&format!("exec {writer} sqlite {work}/hot.db 25"));
+        let mut hot = { hot }.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+        let backup = format!(
+            "{credentials}; {mantis} -q backup {work}/hot.db --repo {slow} --compression zstd:1 --spool-limit {limit} --temp-folder {work}"
+        );
+        let cost = measure(&backup)?;
+        let seen = {
+            hot.wait().map_err(|error| error.to_string())?;
+            hot.stdout.take()
+        };
+        let mut text = String::new();
+        if let Some(mut seen) = seen {
+            std::io::Read::read_to_string(&mut seen, &mut text)
+                .map_err(|error| error.to_string())?;
+        }
+        let wal = text.split_whitespace().nth(5).unwrap_or_default().to_owned();
+        rows.push(vec![name.into(), number(cost.wall), wal, format!("{:.0}", cost.peak)]);
+    }
+    report.table(&rows);
+    output(&mut shell(&format!("rm -rf {work}/hot.db*"))).map(drop)
 }

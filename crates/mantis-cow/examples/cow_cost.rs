@@ -1,0 +1,98 @@
+//! What copy-on-write costs a writer, by threads and overlapping snapshots; `cargo xtask bench cow` makes a table of it.
+//!
+//! Prints lines of words: threads, snapshots, then nanoseconds for a page that no snapshot needs, one that is saved already, and one that is
+//! saved now, to memory and to the disk; at the end the memory of a saved page beyond its content, in bytes.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that fails has nothing to say")]
+
+use std::hint::black_box;
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+use mantis_cow::{CowFile, CowLimits, LiveFile};
+use mantis_page::PageSize;
+
+/// Pages of the file.
+const PAGES: u64 = 1 << 17;
+const PAGE: u64 = 4096;
+/// Writes of pages that need no saving, by each thread.
+const REPEATS: u64 = 4_000_000;
+/// Pages that are saved, by all threads together.
+const FIRST: u64 = 32_768;
+
+/// A file that is a buffer in memory: what is measured is the table, not a disk under the database.
+struct Live;
+
+impl LiveFile for Live {
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        buf.fill(black_box(0x5A));
+        Ok(())
+    }
+}
+
+fn cow(memory: u64) -> Arc<CowFile> {
+    Arc::new(CowFile::new(PageSize::DEFAULT, CowLimits { memory, ..CowLimits::default() }))
+}
+
+/// Nanoseconds of one of `each` writes by each of some threads, on as many cores as there are for them.
+fn timed(threads: u64, each: u64, write: impl Fn(u64, u64) + Sync) -> f64 {
+    let barrier = Barrier::new(threads as usize + 1);
+    let took = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (barrier, write) = (&barrier, &write);
+                scope.spawn(move || {
+                    barrier.wait();
+                    (0..each).for_each(|n| write(thread, n));
+                })
+            })
+            .collect();
+        barrier.wait();
+        let began = Instant::now();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        began.elapsed()
+    });
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    took.as_secs_f64() * 1e9 * threads.min(cores) as f64 / (threads * each) as f64
+}
+
+fn first(threads: u64, snapshots: usize, memory: u64) -> f64 {
+    let cow = cow(memory);
+    let _frozen: Vec<_> = (0..snapshots).map(|_| cow.freeze(PAGES * PAGE).unwrap()).collect();
+    let each = FIRST / threads;
+    timed(threads, each, |thread, n| cow.before_write(&Live, (thread * each + n) * PAGE, PAGE))
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+fn main() {
+    for threads in [1, 2, 4, 8, 16] {
+        for snapshots in [1, 2, 3] {
+            let cow = cow(u64::MAX);
+            let none =
+                timed(threads, REPEATS, |_, n| cow.before_write(&Live, n % PAGES * PAGE, PAGE));
+            let frozen: Vec<_> =
+                (0..snapshots).map(|_| cow.freeze(PAGES * PAGE).unwrap()).collect();
+            // Few pages, so that what is measured is the table and no cache miss.
+            (0..256).for_each(|page| cow.before_write(&Live, page * PAGE, PAGE));
+            let repeat = timed(threads, REPEATS, |thread, n| {
+                cow.before_write(&Live, (thread * 16 + n % 16) * PAGE, PAGE);
+            });
+            drop(frozen);
+            let (memory, spill) =
+                (first(threads, snapshots, u64::MAX), first(threads, snapshots, 0));
+            println!("{threads} {snapshots} {none:.2} {repeat:.2} {memory:.0} {spill:.0}");
+        }
+    }
+    let cow = cow(u64::MAX);
+    let _frozen = cow.freeze(PAGES * PAGE).unwrap();
+    let before = resident();
+    (0..PAGES).for_each(|page| cow.before_write(&Live, page * PAGE, PAGE));
+    println!("{}", (resident().saturating_sub(before) / PAGES).saturating_sub(PAGE));
+}

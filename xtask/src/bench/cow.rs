@@ -1,0 +1,47 @@
+//! What copy-on-write costs a writer.
+
+use super::Bench;
+use super::report::{Report, number};
+use super::shell::shell;
+use crate::command::{Done, cargo, output, root};
+
+pub(super) fn run(_: &Bench, _: u64, _: u64) -> Done {
+    cargo(&["build", "--locked", "--release", "-p", "mantis-cow", "--example", "cow_cost"])?;
+    let program = root().join("target/release/examples/cow_cost");
+    let printed = output(&mut shell(&program.display().to_string()))?;
+    let mut report = Report::new("cow", "Copy-on-write");
+    report.say(
+        "What one write of a page of 4 KiB pays before it happens, in nanoseconds of a core, by threads that write at once and snapshots that overlap: where no snapshot is open, where the page is saved already, and where it is saved now, to memory or to the spill file (in the page cache). To be reached: 2, 20 and 1,000.",
+    );
+    let heads = [
+        "threads",
+        "snapshots",
+        "no snapshot",
+        "repeat",
+        "first, to memory",
+        "first, spilled",
+        "spilled, MB/s",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let mut beyond = String::new();
+    for line in printed.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [threads, snapshots, none, repeat, memory, spilled] => {
+                let nanos: f64 = spilled.parse().unwrap_or(f64::NAN);
+                let rate = number(4096.0 * 1e3 / nanos);
+                rows.push(
+                    [threads, snapshots, none, repeat, memory, spilled, &rate]
+                        .map(str::to_owned)
+                        .to_vec(),
+                );
+            }
+            [bytes] => beyond = bytes.to_owned(),
+            _ => return Err(format!("the benchmark printed {line:?}")),
+        }
+    }
+    report.table(&rows);
+    report
+        .say(&format!("A page that is saved in memory takes {beyond} bytes beyond its own 4,096."));
+    report.write()
+}
