@@ -21,18 +21,20 @@ pub(crate) struct Task {
 }
 
 /// What clients can be about to do.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 15] = [
+    "back up",
     "back up",
     "back up",
     "back up",
     "back up",
     "forget",
+    "forget",
     "bring back",
+    "prune",
     "prune",
     "prune",
     "compact",
     "restore",
-    "copy",
     "copy",
     "change keys",
 ];

@@ -1,5 +1,6 @@
 //! One history: whose call goes on, and what it meets.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ const CLIENTS: usize = 3;
 /// Calls between two looks at everything.
 const LOOK_EVERY: u64 = 100;
 const MINUTE: i64 = 60_000;
+/// Lines of a story that are told: a history that was made short has no more.
+const LINES: usize = 200;
 
 /// What happened, in numbers.
 #[derive(Debug, Default, Clone)]
@@ -80,24 +83,44 @@ impl Place {
     }
 }
 
+/// A history to be lived.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Calls to the store that go on, or fail.
+    pub(crate) steps: u64,
+    /// Disturbances that do not happen, by their number: failing calls, kills, pauses, days that pass.
+    pub(crate) spared: BTreeSet<u64>,
+}
+
 struct World {
     encrypted: bool,
+    spared: BTreeSet<u64>,
+    /// Disturbances so far, spared ones too.
+    disturbances: u64,
     main: Place,
     replica: Place,
     chance: Chance,
     now: i64,
     told: Told,
-    /// The last calls and what they met.
+    /// The calls that changed something or met something.
     story: Vec<String>,
 }
 
 impl World {
+    /// Whether chance has something happen that need not.
+    fn disturbed(&mut self, of_thousand: u64) -> bool {
+        let happens = self.chance.of_thousand(of_thousand);
+        self.disturbances += u64::from(happens);
+        happens && !self.spared.contains(&self.disturbances)
+    }
+
     fn client(&mut self) -> Client {
         let gate = Arc::new(Gate::default());
         let name = NAMES[self.chance.below(NAMES.len() as u64) as usize];
         // No two backups are of the same moment.
         self.now += 1 + self.chance.below(u64::try_from(MINUTE).unwrap()) as i64;
-        if self.chance.of_thousand(50) {
+        if self.disturbed(50) {
             self.now += 24 * 60 * MINUTE * (1 + self.chance.below(3) as i64);
         }
         let task = Task { name, chance: Chance::new(self.chance.next()), now: self.now };
@@ -116,7 +139,7 @@ impl World {
     fn fate(&mut self) -> Fate {
         const KINDS: [SinkErrorKind; 3] =
             [SinkErrorKind::Unavailable, SinkErrorKind::Other, SinkErrorKind::NoSpace];
-        if !self.chance.of_thousand(15) {
+        if !self.disturbed(15) {
             return Fate::Goes;
         }
         self.told.faults += 1;
@@ -126,15 +149,17 @@ impl World {
 
     fn note(&mut self, line: String) {
         self.story.push(line);
-        if self.story.len() > 60 {
-            self.story.remove(0);
-        }
+    }
+
+    fn tell(&self, what: &str) -> String {
+        let last = self.story.len().saturating_sub(LINES);
+        format!("{what}\n{}", self.story[last..].join("\n"))
     }
 
     async fn look(&mut self, what: &str) {
         self.told.looks += 1;
         for (name, place) in [("", &self.main), (", the replica", &self.replica)] {
-            let story = format!("{what}{name}\n{}", self.story.join("\n"));
+            let story = self.tell(&format!("{what}{name}"));
             let repo = open(Arc::new(place.memory.clone()), self.encrypted).await;
             let repo = repo.unwrap_or_else(|error| panic!("{story}: {error:?}"));
             // Clients stand still meanwhile: nobody else holds the model.
@@ -162,19 +187,32 @@ async fn begin(encrypted: bool) -> (Place, Place) {
 }
 
 /// Lives a history.
-pub(crate) fn live(seed: u64, steps: u64) -> Told {
+///
+/// # Panics
+/// Where a backup is lost, or gives other bytes.
+pub(crate) fn live(plan: &Plan) -> Told {
+    let Plan { seed, steps, ref spared } = *plan;
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let encrypted = seed % 2 == 1;
         let (main, replica) = begin(encrypted).await;
         let (chance, told) = (Chance::new(seed), Told::default());
-        let mut world =
-            World { encrypted, main, replica, chance, now: MINUTE, told, story: Vec::new() };
+        let mut world = World {
+            encrypted,
+            spared: spared.clone(),
+            disturbances: 0,
+            main,
+            replica,
+            chance,
+            now: MINUTE,
+            told,
+            story: Vec::new(),
+        };
         let mut clients: Vec<Client> = (0..CLIENTS).map(|_| world.client()).collect();
         for step in 0..steps {
             let at = world.chance.below(CLIENTS as u64) as usize;
             let others_go = clients.iter().any(|client| client.paused <= step);
-            if clients[at].paused <= step && world.chance.of_thousand(15) {
+            if clients[at].paused <= step && world.disturbed(15) {
                 clients[at].paused = step + 20 + world.chance.below(150);
                 let (name, until) = (clients[at].name, clients[at].paused);
                 world.note(format!("{step}: client {at} ({name}) stands still until {until}"));
@@ -230,14 +268,14 @@ async fn step_of(world: &mut World, clients: &mut [Client], at: usize, step: u64
                 world.note(format!("{step}: client {at} ({}): {error}", client.name));
             }
             Err(error) => {
-                eprintln!("{}", world.story.join("\n"));
+                eprintln!("{}", world.tell("a client panicked"));
                 std::panic::resume_unwind(error.into_panic());
             }
         }
         clients[at] = world.client();
         return;
     };
-    let killed = world.chance.of_thousand(8);
+    let killed = world.disturbed(8);
     let fate = if killed {
         let kind = SinkErrorKind::Other;
         if world.chance.of_thousand(500) { Fate::FailsAfter(kind) } else { Fate::FailsBefore(kind) }
