@@ -151,7 +151,12 @@ fn main() {
         None => std::thread::sleep(time),
         Some((repository, codec)) => {
             let system = system.unwrap_or_else(|| panic!("{engine} is backed up from outside"));
-            let runtime = tokio::runtime::Runtime::new().unwrap();
+            // The backups' threads give way to the writer's.
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .on_thread_start(mantis_backup::give_way)
+                .enable_all()
+                .build()
+                .unwrap();
             let until = Instant::now() + time;
             while Instant::now() < until {
                 // Each in a repository of its own, so that each is a full one.

@@ -70,6 +70,8 @@ mod zone;
 
 pub use clock::{entropy, host_name, now, owner};
 pub use error::Error;
+#[cfg(feature = "daemon")]
+pub use nice::give_way;
 pub use source::{Source, SourceOptions};
 pub use system::{
     BackupRequest, BackupSystem, Builder, init_repository, open_repository, probe_store,

@@ -1,12 +1,9 @@
 //! Giving way to the databases' own processes, for the processor and for disks.
 
-use ioprio::{BePriorityLevel, Class, Pid, Target};
+use ioprio::{BePriorityLevel, Class};
 
 use crate::config::{Config, IoPriority};
-use crate::nice::nice_at_least;
-
-/// The niceness of a daemon that was told none.
-const USUAL: u8 = 10;
+use crate::nice::{USUAL, io_class, nice_at_least};
 
 /// Has the calling thread give way from here on, and those that it starts. To be called on each thread that works. A system
 /// that refuses is no reason to fail.
@@ -17,11 +14,7 @@ pub fn give_way(config: &Config) {
         IoPriority::Low => Class::BestEffort(BePriorityLevel::lowest()),
         IoPriority::Normal => return,
     };
-    // 0: the calling thread.
-    let set = ioprio::set_priority(Target::Process(Pid::from_raw(0)), ioprio::Priority::new(class));
-    if let Err(error) = set {
-        tracing::debug!(%error, "the disks' priority stays as it is");
-    }
+    io_class(class);
 }
 
 #[cfg(test)]
@@ -34,7 +27,7 @@ mod tests {
         // Not the test's own thread: what was given away is not had back.
         let of_thread = move || {
             give_way(&config);
-            let io = ioprio::get_priority(Target::Process(Pid::from_raw(0)));
+            let io = ioprio::get_priority(ioprio::Target::Process(ioprio::Pid::from_raw(0)));
             (rustix::process::nice(0).unwrap(), io.unwrap().class())
         };
         let again = of_thread.clone();

@@ -51,7 +51,7 @@ pub(crate) struct BackupArgs {
     /// Wait at most this long for a busy database
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     pub(crate) freeze_timeout: Duration,
-    /// Give way to other processes for the processor, or not
+    /// Give way to other processes for the processor and for disks, or not
     #[arg(long, value_name = "WHICH", default_value = "low")]
     pub(crate) priority: Priority,
     /// For SQLite in rollback-journal mode
@@ -81,7 +81,7 @@ impl Priority {
     /// Has the calling thread give way from here on, if that is what is wanted. A system that refuses is no reason to fail.
     pub(crate) fn apply(self) {
         if self == Self::Low {
-            crate::nice::nice_at_least(10);
+            crate::nice::give_way();
         }
     }
 }
