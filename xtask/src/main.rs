@@ -32,7 +32,7 @@ const HELP: &str = "cargo xtask COMMAND
   soak      the daemon for a long while, and what it takes meanwhile: soak [--minutes N]
   tidy      file sizes, module docs, left-over words, the list of unsafe code
   bench     side by side with others, into docs/benchmarks.md: bench [MIB=1024] [ROUNDS=5] [tasks] [known] [writer] [cache] [stores]
-            [cow] [scale]; bench peers installs the others
+            [cow] [scale] [model] [profile]; bench peers installs the others
   deny      licences, bans and sources of dependencies
 ";
 

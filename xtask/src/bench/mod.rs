@@ -4,8 +4,10 @@
 mod cow;
 mod known;
 mod limits;
+mod model;
 mod page_cache;
 mod plot;
+mod profile;
 mod report;
 mod scale;
 mod shell;
@@ -93,13 +95,15 @@ fn peers() -> Done {
 /// Each part, with what it takes: MiB and rounds.
 type Part = (&'static str, fn(&Bench, u64, u64) -> Done);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 9] = [
     ("tasks", tasks::run),
     ("known", known::run),
     ("writer", |bench, mib, rounds| writer::run(bench, mib.div_ceil(2), rounds.min(3))),
     ("cache", |bench, mib, _| page_cache::run(bench, mib)),
     ("stores", |bench, mib, rounds| stores::run(bench, mib, rounds.min(3))),
     ("cow", cow::run),
+    ("model", model::run),
+    ("profile", profile::run),
     ("scale", |bench, _, _| scale::run(bench, 10_000)),
 ];
 

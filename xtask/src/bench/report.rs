@@ -1,22 +1,18 @@
-//! Writes what was measured into `docs/benchmarks.md`, each part in its own place, and the plots beside it.
+//! Writes what was measured into `docs/benchmarks.md`, or another page, each part in its own place, and the plots beside it.
 //!
 //! A part stands between two comments that name it. What a person wrote around them stays; a part that is new comes last.
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
 
 use super::plot::Plot;
 use crate::command::{Done, output, program, root};
 
-/// One part of the page.
+/// One part of a page.
 pub(super) struct Report {
+    page: &'static str,
     name: &'static str,
     text: String,
-}
-
-fn page() -> PathBuf {
-    root().join("docs/benchmarks.md")
 }
 
 /// A number as people read it: three digits that count.
@@ -44,7 +40,12 @@ pub(super) fn bytes(value: f64) -> String {
 impl Report {
     /// A part with a heading.
     pub(super) fn new(name: &'static str, heading: &str) -> Self {
-        Self { name, text: format!("## {heading}\n") }
+        Self::on("docs/benchmarks.md", name, heading)
+    }
+
+    /// A part of another page.
+    pub(super) fn on(page: &'static str, name: &'static str, heading: &str) -> Self {
+        Self { page, name, text: format!("## {heading}\n") }
     }
 
     /// A paragraph.
@@ -76,9 +77,10 @@ impl Report {
     /// Puts the part into the page, in the place of what it was before, and prints it.
     pub(super) fn write(self) -> Done {
         println!("{}", self.text);
-        let old =
-            fs::read_to_string(page()).map_err(|error| format!("{}: {error}", page().display()))?;
-        fs::write(page(), replaced(&old, self.name, &self.text)).map_err(|error| error.to_string())
+        let page = root().join(self.page);
+        let failed = |error| format!("{}: {error}", page.display());
+        let old = fs::read_to_string(&page).map_err(failed)?;
+        fs::write(&page, replaced(&old, self.name, &self.text)).map_err(failed)
     }
 }
 

@@ -30,20 +30,22 @@ const LARGE_MIB: u64 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Task {
     Full,
+    Restore,
     Idle,
     OnePercent,
     TenPercent,
-    Restore,
+    RestoreStack,
     Verify,
     Prune,
 }
 
-pub(super) const TASKS: [(Task, &str); 7] = [
+pub(super) const TASKS: [(Task, &str); 8] = [
     (Task::Full, "full"),
+    (Task::Restore, "its restore"),
     (Task::Idle, "nothing changed"),
     (Task::OnePercent, "1% changed"),
     (Task::TenPercent, "10% changed"),
-    (Task::Restore, "restore"),
+    (Task::RestoreStack, "restore of the last one"),
     (Task::Verify, "verify"),
     (Task::Prune, "prune"),
 ];
@@ -133,6 +135,15 @@ fn round(bench: &Bench, tool: &Tool, base: &Path, large: bool) -> Result<Round, 
     };
     settle(bench, large)?;
     run(Task::Full, &tool.backup)?;
+    let restored = |large: bool| -> Done {
+        if tool.exact && !large {
+            output(&mut shell(&format!("find {work}/out -type f -exec cmp {work}/t.db {{}} \\;")))?;
+        }
+        output(&mut shell(&format!("rm -rf {work}/out; mkdir {work}/out; sync"))).map(drop)
+    };
+    settle(bench, large)?;
+    run(Task::Restore, &tool.restore)?;
+    restored(large)?;
     if tool.is_repository {
         run(Task::Idle, &tool.backup)?;
         for (task, share) in [(Task::OnePercent, "0.01"), (Task::TenPercent, "0.1")] {
@@ -140,13 +151,10 @@ fn round(bench: &Bench, tool: &Tool, base: &Path, large: bool) -> Result<Round, 
             output(&mut shell("sync"))?;
             run(task, &tool.backup)?;
         }
+        settle(bench, large)?;
+        run(Task::RestoreStack, &tool.restore)?;
+        restored(large)?;
     }
-    settle(bench, large)?;
-    run(Task::Restore, &tool.restore)?;
-    if tool.exact {
-        output(&mut shell(&format!("find {work}/out -type f -exec cmp {work}/t.db {{}} \\;")))?;
-    }
-    output(&mut shell(&format!("rm -rf {work}/out; sync")))?;
     for (task, step) in [(Task::Verify, &tool.verify), (Task::Prune, &tool.prune)] {
         if let Some(step) = step {
             run(task, step)?;
@@ -216,7 +224,8 @@ fn tables(report: &mut Report, found: &[Found]) {
     let mut rows = vec![row("tool", heads.map(str::to_owned))];
     rows.extend(found.iter().map(|found| {
         let full = found.costs(Task::Full);
-        let stored = TASKS[..4].iter().map(|(task, _)| bytes(found.grown(*task)));
+        let stored = [Task::Full, Task::Idle, Task::OnePercent, Task::TenPercent]
+            .map(|task| bytes(found.grown(task)));
         let costs = [
             number(middle(&full, |cost| cost.cpu)),
             number(middle(&found.costs(Task::Restore), |cost| cost.cpu)),
@@ -224,7 +233,7 @@ fn tables(report: &mut Report, found: &[Found]) {
             format!("{:.0}", middle(&full, |cost| cost.read)),
             format!("{:.0}", middle(&full, |cost| cost.written)),
         ];
-        row(&found.name, stored.chain(costs))
+        row(&found.name, stored.into_iter().chain(costs))
     }));
     report.table(&rows);
 }
