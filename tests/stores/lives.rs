@@ -64,12 +64,12 @@ for version in store.list_object_versions(Bucket='locked').get('Versions', []):
 print(gone)
 ";
 
-/// The store takes 200 MB in ten seconds; the database is let go as soon as it is read.
+/// The store takes 200 MB in twenty seconds; the database is let go as soon as it is read.
 #[test]
 #[ignore = "cargo xtask integration"]
 fn in_s3_a_slow_store_does_not_hold_the_database() {
     let server = Server::start(Kind::Moto);
-    let world = World::at(&format!("{}&upload_rate=20MB/s", server.url("slow")));
+    let world = World::at(&format!("{}&upload_rate=10MB/s", server.url("slow")));
     world.ok(&["init"]);
     let db = rusqlite::Connection::open(world.path("large.db")).unwrap();
     db.execute_batch(

@@ -61,14 +61,14 @@ impl Slow {
         assert!(report.damaged.is_empty(), "{report:?}");
     }
 
-    /// Gives all pages to a writer; whether it took them while the store stood still.
-    async fn push_all(&self, writer: &mut BackupWriter) -> bool {
+    /// Gives all pages to a writer; whether it took them within a time, while the store stood still.
+    async fn push_all(&self, writer: &mut BackupWriter, within: Duration) -> bool {
         let push = async {
             for run in runs(&self.bytes, 16) {
                 writer.push(run).await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(2), push).await.is_ok()
+        tokio::time::timeout(within, push).await.is_ok()
     }
 }
 
@@ -78,7 +78,7 @@ fn a_source_is_read_to_its_end_while_the_store_stands_still() {
     slow.runtime.block_on(async {
         let mut writer = slow.writer(2, 1 << 30).await;
         slow.store.stall();
-        assert!(slow.push_all(&mut writer).await, "the source waited for the store");
+        assert!(slow.push_all(&mut writer, LONG).await, "the source waited for the store");
         assert_eq!(count(&slow.memory, "seg").await, 0);
         assert_eq!(std::fs::read_dir(slow.folder.path()).unwrap().count(), 0, "it has no name");
         slow.store.go_on();
@@ -103,7 +103,8 @@ fn a_spool_that_is_full_or_cannot_be_written_makes_the_source_wait() {
         slow.runtime.block_on(async {
             let mut writer = slow.writer(2, limit).await;
             slow.store.stall();
-            assert!(!slow.push_all(&mut writer).await, "{limit} held all");
+            let all = slow.push_all(&mut writer, Duration::from_secs(2)).await;
+            assert!(!all, "{limit} held all");
             slow.store.go_on();
             writer.abandon().await;
             // The same again, with a store that stands still now and then.
