@@ -14,6 +14,8 @@ fn function(line: &str) -> Option<(f64, String)> {
     let share = share.trim().parse().ok()?;
     let kernel = rest.contains("[k]");
     let name = rest.split_once("] ").map_or(rest, |(_, name)| name).trim();
+    // Columns of newer versions of perf follow.
+    let name = name.split("  ").next().unwrap_or(name);
     // A hash at the end, and generic arguments, say nothing to a reader.
     let name = name
         .split_once("::h")
@@ -66,4 +68,21 @@ pub(super) fn run(bench: &Bench, mib: u64, _: u64) -> Done {
     }
     output(&mut shell(&format!("cd {work} && rm -rf repo out t.db* perf.data")))?;
     report.write()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_perf_has_a_share_and_a_name() {
+        let of_kernel = "    18.87%  [k] copy_folio_from_iter_atomic        -      -   ";
+        assert_eq!(
+            function(of_kernel),
+            Some((18.87, "copy_folio_from_iter_atomic (kernel)".into()))
+        );
+        let ours = " 0.94%  [.] mantis_repo::twins::Twins::sift::h0123456789abcdef";
+        assert_eq!(function(ours), Some((0.94, "mantis_repo::twins::Twins::sift".into())));
+        assert_eq!(function("# comment"), None);
+    }
 }

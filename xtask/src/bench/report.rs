@@ -31,6 +31,8 @@ pub(super) fn number(value: f64) -> String {
 pub(super) fn bytes(value: f64) -> String {
     match value {
         _ if value.is_nan() => String::new(),
+        1e12.. => format!("{} TB", number(value / 1e12)),
+        1e10.. => format!("{} GB", number(value / 1e9)),
         1e6.. => format!("{} MB", number(value / 1e6)),
         1e4.. => format!("{:.0} kB", value / 1e3),
         _ => format!("{value:.0} B"),
@@ -126,6 +128,7 @@ mod tests {
     fn numbers_have_three_digits_that_count() {
         let shown = [1234.5, 123.4, 12.34, 1.234, 0.1234, 0.01234, 0.0].map(number);
         assert_eq!(shown, ["1234", "123", "12.3", "1.23", "0.12", "0.012", "0"]);
-        assert_eq!([790.0, 24_000.0, 5.5e6].map(bytes), ["790 B", "24 kB", "5.50 MB"]);
+        let shown = [790.0, 24_000.0, 5.5e6, 1.074e9, 8.5e12].map(bytes);
+        assert_eq!(shown, ["790 B", "24 kB", "5.50 MB", "1074 MB", "8.50 TB"]);
     }
 }
