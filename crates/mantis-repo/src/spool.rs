@@ -105,6 +105,10 @@ impl Spool {
                 let folder = self.options.folder.display();
                 tracing::warn!(%folder, %error, "segments wait in memory: the source is held until the store has taken more of them");
                 self.broken = true;
+                // A disk that may be full gets back what it took of this one.
+                if self.waiting.is_empty() {
+                    self.file = None;
+                }
                 false
             }
         }

@@ -9,6 +9,7 @@ use mantis_stream::{CancellationToken, ProgressTracker, StreamError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
+use crate::layer_pages::blocking;
 use crate::segment_builder::SegmentBuilder;
 use crate::session::put_own;
 use crate::spool::Spool;
@@ -39,13 +40,6 @@ pub(crate) struct Uploads {
 fn at_once(segment_len: u64) -> usize {
     let [least, most] = AT_ONCE;
     (BYTES_AT_ONCE / segment_len.max(1)).clamp(least, most) as usize
-}
-
-/// Runs work that blocks on a thread for it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, RepoError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| worker_died())
 }
 
 impl Uploads {
@@ -81,7 +75,7 @@ impl Uploads {
         let (session, sink) = (self.session, Arc::clone(&self.sink));
         let progress = Arc::clone(&self.progress);
         self.running.push_back(tokio::spawn(async move {
-            let (payload, reference) = blocking(move || finish(session)).await??;
+            let (payload, reference) = blocking(move || finish(session)).await?;
             put_own(&*sink, Place::Segment(session, reference.hash), payload).await?;
             progress.add_out(reference.len);
             drop(lane);
@@ -94,7 +88,7 @@ impl Uploads {
         let Some(mut spool) = self.spool.take() else { return Ok(None) };
         let (spool, taken) = blocking(move || {
             let taken = spool.take();
-            (spool, taken)
+            Ok((spool, taken))
         })
         .await?;
         self.spool = Some(spool);
@@ -124,7 +118,7 @@ impl Uploads {
         let Some(mut spool) = self.spool.take() else { return Ok(Some((payload, reference))) };
         let (spool, left) = blocking(move || {
             let kept = spool.keep(&payload, &reference);
-            (spool, (!kept).then_some((payload, reference)))
+            Ok((spool, (!kept).then_some((payload, reference))))
         })
         .await?;
         self.spool = Some(spool);
@@ -156,7 +150,7 @@ impl Uploads {
         cancel: &CancellationToken,
     ) -> Result<(), RepoError> {
         let session = self.session;
-        let mut finished = blocking(move || builder.finish(session)).await??;
+        let mut finished = blocking(move || builder.finish(session)).await?;
         while let Some(left) = self.spool(finished).await? {
             let lane = self.next_lane(cancel).await?;
             match self.unspool().await? {

@@ -206,12 +206,8 @@ impl Deployment {
         let manifest = segments * SEGMENT_MEMORY;
         // Which backups there are: the records are listed, what is live is read once and kept here.
         let lists = records / KEYS;
-        let list = takes(
-            "list",
-            (lists.ceil() * 1.0, 2.0),
-            in_turn(lists) + 2.0 * REQUEST,
-            records * 60.0,
-        );
+        let list =
+            takes("list", (lists.ceil(), 2.0), in_turn(lists) + 2.0 * REQUEST, records * 60.0);
         let stored = self.len * of.ratio;
         let full = takes(
             "full backup",

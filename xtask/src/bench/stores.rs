@@ -141,21 +141,13 @@ fn slow(bench: &Bench, (credentials, s3): (&str, &str), report: &mut Report) -> 
         output(&mut shell(&format!(
             "{credentials}; rm -rf {work}/hot.db* {work}/s3/bucket/*; cp {work}/hot-base.db {work}/hot.db; {mantis} -q init --repo {slow} >/dev/null; sync"
         )))?;
-        let hot = shell(&format!("exec {writer} sqlite {work}/hot.db 25"));
-        let mut hot = { hot }.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-        let backup = format!(
+        let mut hot = shell(&format!("exec {writer} sqlite {work}/hot.db 25"));
+        let hot = hot.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+        let cost = measure(&format!(
             "{credentials}; {mantis} -q backup {work}/hot.db --repo {slow} --compression zstd:1 --spool-limit {limit} --temp-folder {work}"
-        );
-        let cost = measure(&backup)?;
-        let seen = {
-            hot.wait().map_err(|error| error.to_string())?;
-            hot.stdout.take()
-        };
-        let mut text = String::new();
-        if let Some(mut seen) = seen {
-            std::io::Read::read_to_string(&mut seen, &mut text)
-                .map_err(|error| error.to_string())?;
-        }
+        ))?;
+        let seen = hot.wait_with_output().map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&seen.stdout).into_owned();
         let wal = text.split_whitespace().nth(5).unwrap_or_default().to_owned();
         rows.push(vec![name.into(), number(cost.wall), wal, format!("{:.0}", cost.peak)]);
     }

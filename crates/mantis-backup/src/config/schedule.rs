@@ -134,7 +134,7 @@ pub struct ScheduleConfig {
     pub compression: Option<Text<Compression>>,
     /// backup: read no faster than this from each source
     pub limit_rate: Option<Text<ByteRate>>,
-    /// Bytes that wait in `temp_folder` at most for a repository that is slower than the database; 1GiB without it for one over a
+    /// backup: bytes that wait in `temp_folder` at most for a repository that is slower than the database; 1GiB without it for one over a
     /// network, nothing for others
     pub spool_limit: Option<Text<SpoolSize>>,
     /// Pieces of work at once in each run; the number of cores without it

@@ -170,9 +170,8 @@ fn of_two_repositories_in_one_place_one_is_made() {
             });
             let ours: Result<_, RepoError> = runtime.block_on(async {
                 if replica {
-                    let options = CopyOptions { owner: "c".into(), ..CopyOptions::default() };
                     let cache = Some(IndexCache::new(tempfile::tempdir().unwrap().path(), 1 << 20));
-                    let options = CopyOptions { cache, ..options };
+                    let options = CopyOptions { cache, ..CopyOptions::default() };
                     let copier =
                         Copier::begin(&origin, Arc::new(faulty.clone()), options, [8; 32], |_| {
                             false
