@@ -44,6 +44,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mantis-stream",
         ],
     ),
+    (
+        "mantis-sim",
+        &[
+            "mantis-cow",
+            "mantis-page",
+            "mantis-repo",
+            "mantis-retention",
+            "mantis-schedule",
+            "mantis-sink",
+            "mantis-snapshot",
+            "mantis-stream",
+        ],
+    ),
     ("mantis-tests", &["mantis-backup", "mantis-sink"]),
     ("xtask", &[]),
 ];

@@ -1,4 +1,4 @@
-//! The simulation of the repository: one seed, or many.
+//! The simulation: one seed, or many.
 
 use crate::command::{self, Done, program};
 
@@ -9,9 +9,9 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         "--locked",
         "--release",
         "-p",
-        "mantis-repo",
+        "mantis-sim",
         "--test",
-        "sim",
+        "histories",
         "--target-dir",
         "target/sim",
         "--",

@@ -89,10 +89,16 @@ impl MemoryEngine {
     /// A database of `pages` zero pages.
     #[must_use]
     pub fn new(page_size: PageSize, pages: usize) -> Self {
+        Self::with_limits(page_size, pages, CowLimits::default())
+    }
+
+    /// As [`Self::new`], with limits to the before-images that it holds for its snapshots: what is past them makes a snapshot lost.
+    #[must_use]
+    pub fn with_limits(page_size: PageSize, pages: usize, limits: CowLimits) -> Self {
         Self(Arc::new(Inner {
             page_size,
             pages: Pages(RwLock::new(vec![0; pages * page_size.bytes()])),
-            cow: Arc::new(CowFile::new(page_size, CowLimits::default())),
+            cow: Arc::new(CowFile::new(page_size, limits)),
             commits: AtomicU64::new(0),
             writer: Mutex::default(),
             open: AtomicUsize::new(0),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mantis_repo::{BackupId, BackupInfo, Repository, VerifyOptions};
+use mantis_repo::{BackupId, BackupInfo, Repository, UnixMillis, VerifyOptions};
 
 use crate::world::restore;
 
@@ -27,6 +27,17 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Takes note of a backup that is about to be made by a clock that shows `now`; gives the time that it is to have: no two are of the
+    /// same.
+    pub(crate) fn attempt(&mut self, source: &str, now: UnixMillis, bytes: &[u8]) -> UnixMillis {
+        let mut at = now.0;
+        while self.attempts.contains_key(&(source.to_owned(), at)) {
+            at += 1;
+        }
+        self.attempts.insert((source.to_owned(), at), bytes.to_vec());
+        UnixMillis(at)
+    }
+
     /// Takes note of a backup that somebody was told of.
     pub(crate) fn told(&mut self, id: BackupId, bytes: Vec<u8>) {
         let owed = !self.doomed.contains(&id);

@@ -1,6 +1,7 @@
 //! A store whose calls wait for their turn, and meet what the history has for them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -9,6 +10,8 @@ use mantis_sink::{
     Capabilities, MemorySink, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span,
 };
 use tokio::sync::{Notify, oneshot};
+
+use crate::lists::{LateLists, SharedChanges};
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +46,16 @@ impl Call {
 pub(crate) struct Gate {
     waiting: Mutex<VecDeque<Call>>,
     arrived: Notify,
+    /// Nobody waits, and nothing fails.
+    open: AtomicBool,
 }
 
 impl Gate {
+    /// One through which everything goes.
+    pub(crate) fn open() -> Self {
+        Self { open: AtomicBool::new(true), ..Self::default() }
+    }
+
     pub(crate) fn first(&self) -> Option<Call> {
         self.waiting.lock().unwrap().pop_front()
     }
@@ -57,30 +67,21 @@ impl Gate {
     pub(crate) async fn arrival(&self) {
         self.arrived.notified().await;
     }
-}
 
-/// The store as one client has it.
-#[derive(Debug, Clone)]
-pub(crate) struct ClientStore {
-    inner: MemorySink,
-    gate: Arc<Gate>,
-}
-
-impl ClientStore {
-    pub(crate) const fn new(inner: MemorySink, gate: Arc<Gate>) -> Self {
-        Self { inner, gate }
-    }
-
-    async fn turn<T>(
+    /// Makes a call when it is its turn.
+    pub(crate) async fn turn<T>(
         &self,
         doing: &'static str,
         object: &str,
         call: impl Future<Output = Result<T, SinkError>>,
     ) -> Result<T, SinkError> {
+        if self.open.load(Ordering::Relaxed) {
+            return call.await;
+        }
         let ((go, turn), (made, done)) = (oneshot::channel(), oneshot::channel());
         let waits = Call { what: format!("{doing} {object}"), go, done };
-        self.gate.waiting.lock().unwrap().push_back(waits);
-        self.gate.arrived.notify_one();
+        self.waiting.lock().unwrap().push_back(waits);
+        self.arrived.notify_one();
         let fail = |kind| Err(SinkError::new(kind, doing, object, "the history has it fail"));
         // Whoever has the turns is gone at the history's end.
         let answer = match turn.await.unwrap_or(Fate::FailsBefore(SinkErrorKind::Other)) {
@@ -90,6 +91,30 @@ impl ClientStore {
         };
         let _ = made.send(());
         answer
+    }
+}
+
+/// The store as one client has it.
+#[derive(Debug)]
+pub(crate) struct ClientStore {
+    inner: MemorySink,
+    gate: Arc<Gate>,
+    changes: SharedChanges,
+    late: Option<LateLists>,
+}
+
+impl ClientStore {
+    pub(crate) const fn new(
+        inner: MemorySink,
+        gate: Arc<Gate>,
+        changes: SharedChanges,
+        late: Option<LateLists>,
+    ) -> Self {
+        Self { inner, gate, changes, late }
+    }
+
+    fn note(&self, key: &ObjectKey, len: u64, made: bool) {
+        self.changes.lock().unwrap().note(ObjectInfo { key: key.clone(), len }, made);
     }
 }
 
@@ -104,22 +129,43 @@ impl Sink for ClientStore {
     }
 
     async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
-        self.turn("create", key.as_str(), self.inner.put_new(key, payload)).await
+        let create = async {
+            let len = payload.len();
+            self.inner.put_new(key, payload).await?;
+            self.note(key, len, true);
+            Ok(())
+        };
+        self.gate.turn("create", key.as_str(), create).await
     }
 
     async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
-        self.turn("read", key.as_str(), self.inner.get(key, span)).await
+        self.gate.turn("read", key.as_str(), self.inner.get(key, span)).await
     }
 
     async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError> {
-        self.turn("look at", key.as_str(), self.inner.stat(key)).await
+        self.gate.turn("look at", key.as_str(), self.inner.stat(key)).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
-        self.turn("list", folder, self.inner.list(folder)).await
+        let list = async {
+            let there = self.inner.list(folder).await?;
+            Ok(match &self.late {
+                Some(late) => late.late(folder, there),
+                None => there,
+            })
+        };
+        self.gate.turn("list", folder, list).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
-        self.turn("delete", key.as_str(), self.inner.delete(key)).await
+        let delete = async {
+            let len = self.inner.stat(key).await;
+            self.inner.delete(key).await?;
+            if let Ok(len) = len {
+                self.note(key, len, false);
+            }
+            Ok(())
+        };
+        self.gate.turn("delete", key.as_str(), delete).await
     }
 }
