@@ -75,9 +75,10 @@ impl CowFile {
     }
 
     fn blocks(&self, offset: u64, len: u64) -> Option<PageRange> {
-        let block = u64::from(self.block.get());
-        let first = offset / block;
-        let end = offset.checked_add(len)?.div_ceil(block);
+        // A power of two: a division would be a third of what a write costs here.
+        let shift = self.block.get().trailing_zeros();
+        let first = offset >> shift;
+        let end = offset.checked_add(len)?.checked_add(u64::from(self.block.get()) - 1)? >> shift;
         PageRange::new(PageNo::from_index(first)?, end.checked_sub(first)?)
     }
 

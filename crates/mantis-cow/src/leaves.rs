@@ -1,44 +1,18 @@
 //! For each page the generation of its latest image, in leaves that are allocated when a page of
 //! theirs is first written under a snapshot: 4 bytes a page of the written parts of a file.
 
-use std::sync::OnceLock;
-
 use crate::sync::AtomicU32;
+use crate::tree::{LEAF_PAGES, Tree, place};
 
-#[cfg(not(loom))]
-const LEAF_BITS: u32 = 16;
-#[cfg(loom)]
-const LEAF_BITS: u32 = 1;
-const NODE_BITS: u32 = 8;
-
-/// One past the largest page index that has a cell.
-pub(crate) const CAPACITY: u64 = 1 << (LEAF_BITS + 2 * NODE_BITS);
-
-type Leaf = Box<[AtomicU32]>;
-type Node<T> = Box<[OnceLock<T>]>;
+pub(crate) use crate::tree::CAPACITY;
 
 /// A sparse array of atomics over page indices below [`CAPACITY`].
 #[derive(Debug)]
-pub(crate) struct Leaves {
-    root: Node<Node<Leaf>>,
-}
-
-fn node<T>() -> Node<T> {
-    (0..1usize << NODE_BITS).map(|_| OnceLock::new()).collect()
-}
-
-const fn path(index: u64) -> (usize, usize, usize) {
-    let mask = (1 << NODE_BITS) - 1;
-    (
-        (index >> (LEAF_BITS + NODE_BITS)) as usize,
-        ((index >> LEAF_BITS) & mask) as usize,
-        (index & ((1 << LEAF_BITS) - 1)) as usize,
-    )
-}
+pub(crate) struct Leaves(Tree<Box<[AtomicU32]>>);
 
 impl Leaves {
     pub(crate) fn new() -> Self {
-        let leaves = Self { root: node() };
+        let leaves = Self(Tree::new());
         // Loom does not see the order that `OnceLock` gives, and would take the making of a cell beside
         // another thread's load of it for a race.
         #[cfg(loom)]
@@ -48,19 +22,18 @@ impl Leaves {
 
     /// The cell of a page, made where there is none; `None` at [`CAPACITY`] and beyond.
     pub(crate) fn cell(&self, index: u64) -> Option<&AtomicU32> {
-        let (high, middle, low) = path(index);
-        let leaf = self.root.get(high)?.get_or_init(node).get(middle)?;
-        leaf.get_or_init(|| (0..1usize << LEAF_BITS).map(|_| AtomicU32::new(0)).collect()).get(low)
+        let make = || (0..LEAF_PAGES).map(|_| AtomicU32::new(0)).collect();
+        self.0.leaf(index, make)?.get(place(index))
     }
 
     /// The cell of a page where there is one: without it, the page was never saved.
     pub(crate) fn existing(&self, index: u64) -> Option<&AtomicU32> {
-        let (high, middle, low) = path(index);
-        self.root.get(high)?.get()?.get(middle)?.get()?.get(low)
+        self.0.existing(index)?.get(place(index))
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::sync::Ordering;

@@ -19,19 +19,19 @@
 
 #[cfg(not(loom))]
 mod cow_file;
-#[cfg(not(loom))]
 mod dirty;
 mod epoch;
 mod error;
 mod leaves;
+mod marks;
 #[cfg(not(loom))]
 mod shelf;
 mod sync;
 mod table;
+mod tree;
 
 #[cfg(not(loom))]
 pub use cow_file::{CowFile, FrozenFile, LiveFile, WriteGate};
-#[cfg(not(loom))]
 pub use dirty::{DirtyPages, Sealed};
 pub use epoch::Epoch;
 pub use error::CowError;

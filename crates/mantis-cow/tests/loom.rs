@@ -11,7 +11,8 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
-use mantis_cow::{EpochTable, PageView};
+use mantis_cow::{DirtyPages, EpochTable, PageView};
+use mantis_page::PageNo;
 
 struct World {
     table: EpochTable<u32>,
@@ -110,5 +111,28 @@ fn two_writers_of_one_page_save_one_image() {
         assert_eq!(world.table.images(), 1);
         world.page.store(9, Ordering::Relaxed);
         assert_eq!(world.read(epoch), 1);
+    });
+}
+
+#[test]
+fn marks_beside_a_seal_are_in_it_or_in_the_next() {
+    loom::model(|| {
+        let dirty = Arc::new(DirtyPages::new());
+        let page = |number| PageNo::new(number).unwrap();
+        let token = dirty.commit(&dirty.seal());
+        let writer = {
+            let dirty = Arc::clone(&dirty);
+            thread::spawn(move || {
+                dirty.mark(page(1));
+                dirty.mark(page(2));
+                dirty.mark(page(1));
+            })
+        };
+        let beside = dirty.seal();
+        writer.join().unwrap();
+        // There is no backup of the first: what it took counts again.
+        dirty.abort(&beside);
+        let sealed = dirty.seal();
+        assert_eq!(sealed.since(&token).unwrap().len(), 2);
     });
 }

@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, Sink};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
+use crate::layer_pages::blocking;
 use crate::segment_reader::SegmentReader;
 use crate::session::{SessionOutcome, create_outcome};
 use crate::{
@@ -337,12 +338,8 @@ impl Copier {
     async fn send(&self, to: SessionId, segment: &SegmentRef) -> Result<(), RepoError> {
         let reader = SegmentReader::new(self.from.vault(), segment)?;
         let bytes = reader.fetch(self.from.sink()).await?;
-        let (hashed, bytes) = tokio::task::spawn_blocking(move || {
-            let hash = ObjectHash::of([&bytes[..]]);
-            (hash, bytes)
-        })
-        .await
-        .map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })?;
+        let hash = move || Ok((ObjectHash::of([&bytes[..]]), bytes));
+        let (hashed, bytes) = blocking(hash).await?;
         if hashed != segment.hash {
             return Err(RepoError::damaged(&reader.object, "its bytes do not match its name"));
         }

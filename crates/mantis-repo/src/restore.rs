@@ -1,15 +1,23 @@
-//! The pages of a backup, each proved, in any order and in parallel.
+//! The pages of a backup, each proved, in parallel.
+//!
+//! A stack of layers is read from the newest one on, and no page is given out that a newer layer gave. So the oldest layer, by far the
+//! largest, comes in pieces between the pages of the newer ones, and a file that is written in pieces is written slowly. Where the target
+//! takes pages again ([`RestoreOptions::rewrites`]), what is oldest is given out whole, and then what is newer, over it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use mantis_page::{PageNo, PageRange, PageRun, PageSet};
+use mantis_page::{PageNo, PageRange, PageRun, PageSet, PageSize};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::borrowed_runs::BorrowedRuns;
 use crate::layer_pages::blocking;
 use crate::segment_reader::{OpenSegment, SegmentReader, wanted_ranges};
 use crate::{Layer, Manifest, PageHasher, RepoError, Repository, SegmentRef};
+
+/// Bytes of zeros that are given out at once.
+const ZEROS_LEN: usize = 256 << 10;
 
 /// What a restore gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +33,9 @@ pub enum Restored {
 pub struct RestoreOptions {
     /// Segments decoded at once; 0: one for each core.
     pub jobs: usize,
+    /// The target takes a page more than once, and what it is given last counts: an older page of a backup may be given
+    /// out before the right one. In the end all are right; where a restore fails, what was given out is no backup, as ever.
+    pub rewrites: bool,
     /// Pages that the target holds already, as [`Repository::matching`] proved: they are not given out.
     pub have: PageSet,
     /// Stops the restore.
@@ -53,6 +64,8 @@ struct Shared {
     progress: Arc<ProgressTracker>,
     /// Pages given out already: by newer layers, or by this one.
     done: Mutex<PageSet>,
+    /// Pages that older layers gave before; they are given out again, where these layers have them.
+    before: PageSet,
     page_len: u64,
     page_count: u64,
 }
@@ -65,7 +78,28 @@ impl Shared {
         };
         (self.give)(restored).map_err(|source| RepoError::Target { source })?;
         self.done.lock().unwrap_or_else(PoisonError::into_inner).insert_range(range);
-        self.progress.add(range.len(), range.len().saturating_mul(self.page_len));
+        let again = if self.before.is_empty() {
+            0
+        } else {
+            range.pages().filter(|page| self.before.contains(*page)).count() as u64
+        };
+        let pages = range.len() - again;
+        self.progress.add(pages, pages.saturating_mul(self.page_len));
+        Ok(())
+    }
+
+    /// Gives out pages of zeros: with their bytes, where there may be others in their place by now.
+    fn give_zeros(&self, object: &str, range: PageRange) -> Result<(), RepoError> {
+        if self.before.is_empty() || !range.pages().any(|page| self.before.contains(page)) {
+            return self.give(Restored::Zeros(range));
+        }
+        let damaged = |error: &dyn std::fmt::Display| RepoError::damaged(object, error);
+        let size = PageSize::new(self.page_len).map_err(|error| damaged(&error))?;
+        for part in range.split((ZEROS_LEN / size.bytes()).max(1) as u64) {
+            let zeros = Bytes::from(vec![0; part.len() as usize * size.bytes()]);
+            let run = PageRun::new(part.first(), size, zeros).map_err(|error| damaged(&error))?;
+            self.give(Restored::Pages(run))?;
+        }
         Ok(())
     }
 
@@ -80,7 +114,7 @@ impl Shared {
     }
 
     /// Opens a segment, which must have pages of this backup's size.
-    fn open(&self, segment: &SegmentReader, bytes: bytes::Bytes) -> Result<OpenSegment, RepoError> {
+    fn open(&self, segment: &SegmentReader, bytes: Bytes) -> Result<OpenSegment, RepoError> {
         let open = segment.open(bytes, false)?;
         if u64::from(open.index.page_size.get()) != self.page_len {
             return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
@@ -92,7 +126,7 @@ impl Shared {
     fn decode_borrowed(
         &self,
         segment: &SegmentReader,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         runs: &BorrowedRuns,
         newer: &PageSet,
     ) -> Result<(), RepoError> {
@@ -117,7 +151,7 @@ impl Shared {
     fn decode(
         &self,
         segment: &SegmentReader,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         newer: &PageSet,
     ) -> Result<(), RepoError> {
         let open = self.open(segment, bytes)?;
@@ -125,20 +159,39 @@ impl Shared {
         let wanted = |page: PageNo| page.get() <= self.page_count && !newer.contains(page);
         for range in &open.index.zero {
             if newer.is_empty() && range.last().get() <= self.page_count {
-                self.give(Restored::Zeros(*range))?;
+                self.give_zeros(&segment.object, *range)?;
                 continue;
             }
             for (range, _) in wanted_ranges(*range, &wanted) {
-                self.give(Restored::Zeros(range))?;
+                self.give_zeros(&segment.object, range)?;
             }
         }
         open.read_pages(&self.hasher, &wanted, &mut |run| self.give(Restored::Pages(run)))
     }
 }
 
+/// How many of the layers, from the oldest on, are given out before the others: so many that the others are a quarter of the pages at
+/// most. If the others are more, what of the oldest is replaced by them need not be read at all.
+fn given_first(layers: &[Layer], page_count: u64) -> usize {
+    let mut newer = 0u64;
+    for (at, layer) in layers.iter().enumerate().rev() {
+        let of_segments = layer.segments.iter().map(|segment| segment.pages);
+        let pages = if layer.borrows.is_empty() {
+            of_segments.fold(0, u64::saturating_add)
+        } else {
+            layer.borrows.iter().map(|run| run.pages).fold(0, u64::saturating_add)
+        };
+        newer = newer.saturating_add(pages);
+        if newer > page_count / 4 {
+            return at + 1;
+        }
+    }
+    layers.len()
+}
+
 impl Repository {
-    /// Gives out every page of a backup exactly once, in no order, from several threads at once. Each
-    /// page is proved by its hash before it is given; at the end it is proved that none is missing.
+    /// Gives out every page of a backup, in no order, from several threads at once; exactly once, but for
+    /// [`RestoreOptions::rewrites`]. Each page is proved by its hash before it is given; at the end it is proved that none is missing.
     ///
     /// Takes memory for a few segments, and one bit for each page.
     ///
@@ -154,21 +207,35 @@ impl Repository {
         options
             .progress
             .expect(meta.page_count, meta.page_count.saturating_mul(meta.page_size.into()));
-        let shared = Arc::new(Shared {
-            hasher: self.page_hasher().clone(),
-            give,
-            progress: Arc::clone(&options.progress),
-            done: Mutex::new(options.have.clone()),
-            page_len: meta.page_size.into(),
-            page_count: meta.page_count,
-        });
+        let shared = |before| {
+            Arc::new(Shared {
+                hasher: self.page_hasher().clone(),
+                give: Arc::clone(&give),
+                progress: Arc::clone(&options.progress),
+                done: Mutex::new(options.have.clone()),
+                before,
+                page_len: meta.page_size.into(),
+                page_count: meta.page_count,
+            })
+        };
         let have = options.have.len();
         options.progress.add(have, have.saturating_mul(meta.page_size.into()));
         let mut summary = RestoreSummary { pages: meta.page_count, bytes_fetched: 0 };
-        for layer in manifest.layers.iter().rev() {
-            summary.bytes_fetched += self.restore_layer(layer, options, &shared).await?;
+        let first = if options.rewrites {
+            given_first(&manifest.layers, meta.page_count)
+        } else {
+            manifest.layers.len()
+        };
+        let (first, then) = manifest.layers.split_at(first);
+        let mut done = PageSet::new();
+        for layers in [first, then] {
+            let shared = shared(std::mem::take(&mut done));
+            for layer in layers.iter().rev() {
+                summary.bytes_fetched += self.restore_layer(layer, options, &shared).await?;
+            }
+            done.union_with(&shared.done.lock().unwrap_or_else(PoisonError::into_inner));
+            done.union_with(&shared.before);
         }
-        let done = shared.done.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = meta.page_count.saturating_sub(done.len());
         if missing > 0 || done.len() > meta.page_count {
             let what = format!("{missing} of its {} pages are in no segment", meta.page_count);
@@ -198,12 +265,7 @@ impl Repository {
                 let segment = segment?;
                 let bytes = segment.fetch(self.sink()).await?;
                 let len = bytes.len() as u64;
-                let decoded =
-                    tokio::task::spawn_blocking(move || shared.decode(&segment, bytes, &newer))
-                        .await;
-                decoded.map_err(|_| RepoError::Stream {
-                    source: mantis_stream::StreamError::Worker,
-                })??;
+                blocking(move || shared.decode(&segment, bytes, &newer)).await?;
                 Ok::<u64, RepoError>(len)
             }
         });

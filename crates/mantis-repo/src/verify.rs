@@ -9,6 +9,7 @@ use mantis_sink::error_chain;
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::digest::Tally;
+use crate::layer_pages::blocking;
 use crate::lost_outcomes;
 use crate::segment_reader::SegmentReader;
 use crate::stack_cursor::StackCursor;
@@ -244,12 +245,10 @@ impl Repository {
     pub(crate) async fn check_segment(&self, reader: &SegmentReader) -> Result<(), RepoError> {
         let bytes = reader.fetch(self.sink()).await?;
         let (reader, hasher) = (reader.clone(), self.page_hasher().clone());
-        let checked = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let open = reader.open(bytes, true)?;
             open.read_pages(&hasher, &|_| true, &mut |_| Ok(()))
-        });
-        checked
-            .await
-            .map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })?
+        })
+        .await
     }
 }

@@ -188,18 +188,20 @@ async fn list(with: &With<'_>) -> Result<(), RepoError> {
 
 async fn restore_all(with: &With<'_>) -> Result<(), RepoError> {
     let mut failed = None;
-    for backup in with.repo.catalogue().await?.backups {
+    let backups = with.repo.catalogue().await?.backups;
+    for (backup, rewrites) in backups.iter().flat_map(|one| [(one, false), (one, true)]) {
         let restored = async {
-            let manifest = with.repo.manifest(&backup).await?;
-            let (image, give) = image_of(&backup);
+            let manifest = with.repo.manifest(backup).await?;
+            let (image, give) = image_of(backup);
             let options = RestoreOptions {
                 jobs: 2,
+                rewrites,
                 cancel: with.cancel.clone(),
                 ..RestoreOptions::default()
             };
             with.repo.restore(&manifest, &options, give).await?;
             let image = image.lock().unwrap();
-            if let Some(wanted) = with.lived.content_of(&backup) {
+            if let Some(wanted) = with.lived.content_of(backup) {
                 assert!(image[..] == *wanted, "wrong bytes restored of {}", backup.id);
             }
             Ok(())

@@ -28,6 +28,7 @@ mod leftovers;
 mod lived_in;
 mod refusals;
 mod repair;
+mod rewrites;
 mod round_trip;
 mod schedules;
 mod spool;
