@@ -1,25 +1,25 @@
-//! The pages of one layer with their bytes, in the order of their numbers, one segment in memory at a time.
+//! The pages of one layer with their bytes, in the order of their numbers, some frames of one segment in memory at a time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRun};
-use mantis_sink::Sink;
 
 use crate::digest::Held;
 use crate::segment_reader::{OpenSegment, SegmentReader};
-use crate::{PageHash, PageHasher, RepoError, Repository, SegmentRef};
+use crate::{PageHash, RepoError, Repository, SegmentRef};
 
 /// A page of a layer: its number, what it is, and its bytes, none for a page of zeros.
 pub(crate) type LayerPage = (u64, Held, Bytes);
 
 /// Reads the pages of a layer.
 pub(crate) struct LayerPages {
-    sink: Arc<dyn Sink>,
-    hasher: PageHasher,
+    repo: Repository,
+    /// Bytes of frames that are read at once.
+    window: u64,
     waiting: VecDeque<SegmentReader>,
-    open: Option<Arc<OpenSegment>>,
+    open: Option<(SegmentReader, Arc<OpenSegment>)>,
     next_frame: usize,
     /// Pages of zeros of the open segment, ascending.
     zeros: VecDeque<u64>,
@@ -31,12 +31,13 @@ impl LayerPages {
     pub(crate) fn new<'a>(
         repo: &Repository,
         segments: impl IntoIterator<Item = &'a SegmentRef>,
+        window: u64,
     ) -> Result<Self, RepoError> {
         let readers =
             segments.into_iter().map(|reference| SegmentReader::new(repo.vault(), reference));
         Ok(Self {
-            sink: repo.shared_sink(),
-            hasher: repo.page_hasher().clone(),
+            repo: repo.clone(),
+            window,
             waiting: readers.collect::<Result<_, _>>()?,
             open: None,
             next_frame: 0,
@@ -48,22 +49,26 @@ impl LayerPages {
     /// Opens the next segment; `false` where there is none.
     async fn advance(&mut self) -> Result<bool, RepoError> {
         let Some(reader) = self.waiting.pop_front() else { return Ok(false) };
-        let bytes = reader.fetch(&*self.sink).await?;
-        let open = blocking(move || reader.open(bytes, false)).await?;
+        let open = reader.open_index(&self.repo).await?;
         let zeros = open.index.zero.iter().flat_map(|range| range.pages()).map(PageNo::get);
         self.zeros = zeros.collect();
-        self.open = Some(Arc::new(open));
+        self.open = Some((reader, Arc::new(open)));
         self.next_frame = 0;
         Ok(true)
     }
 
     /// Decodes the next frame of the open segment, each page proved; `false` where there is none.
     async fn decode(&mut self) -> Result<bool, RepoError> {
-        let Some(open) = self.open.clone() else { return Ok(false) };
-        if self.next_frame >= open.index.frames.len() {
+        let Some((reader, held)) = &mut self.open else { return Ok(false) };
+        if self.next_frame >= held.index.frames.len() {
             return Ok(false);
         }
-        let (hasher, number) = (self.hasher.clone(), self.next_frame);
+        let number = self.next_frame;
+        if !held.has_frame(number) {
+            let sink = self.repo.sink();
+            *held = Arc::new(reader.with_frames(sink, held, number, self.window).await?);
+        }
+        let (hasher, open) = (self.repo.page_hasher().clone(), Arc::clone(held));
         self.next_frame += 1;
         self.pages = blocking(move || {
             let mut pages = VecDeque::new();

@@ -14,6 +14,11 @@ use crate::manifest::Layer;
 use crate::segment_stream::SegmentStream;
 use crate::{Manifest, RepoError, Repository, SegmentRef, Session, WriteOptions};
 
+/// Bytes of frames in memory of all layers together, more or less: however high a stack is.
+const READ_AHEAD: u64 = 16 << 20;
+/// Bytes of frames that are worth a read.
+const LEAST_READ: u64 = 512 << 10;
+
 impl Repository {
     /// Writes the pages of layers as one layer. Segments that no other layer touches are taken as they are.
     pub(crate) async fn write_merged(
@@ -45,6 +50,7 @@ impl Repository {
         layers: &[Layer],
         stream: &mut SegmentStream,
     ) -> Result<Vec<SegmentRef>, RepoError> {
+        let window = (READ_AHEAD / layers.len().max(1) as u64).max(LEAST_READ);
         let mut segments = Vec::new();
         for cluster in clusters(layers) {
             if let [Piece { segment: Some(only), .. }] = cluster[..] {
@@ -61,7 +67,7 @@ impl Repository {
                 let own = cluster.iter().filter(|piece| piece.layer == number);
                 let own = own.filter_map(|piece| piece.segment);
                 let mut pages = if layer.borrows.is_empty() {
-                    Pages::Own(LayerPages::new(self, own)?)
+                    Pages::Own(Box::new(LayerPages::new(self, own, window)?))
                 } else {
                     Pages::Borrowed(BorrowPages::new(self, layer, bounds)?)
                 };
@@ -78,7 +84,7 @@ impl Repository {
 
 /// The pages of a layer of either kind.
 enum Pages {
-    Own(LayerPages),
+    Own(Box<LayerPages>),
     Borrowed(BorrowPages),
 }
 

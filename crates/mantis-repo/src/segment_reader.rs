@@ -22,12 +22,14 @@ pub(crate) struct SegmentReader {
     place: Place,
 }
 
-/// A segment's bytes with its index, both proved against the manifest.
+/// A segment's bytes, or some of its frames, with its index, which is proved against the manifest.
 pub(crate) struct OpenSegment {
     object: String,
     envelope: Envelope,
+    /// What of the segment is here, and where in it that begins.
     bytes: Bytes,
-    pub(crate) index: SegmentIndex,
+    start: usize,
+    pub(crate) index: Arc<SegmentIndex>,
 }
 
 impl SegmentReader {
@@ -94,6 +96,44 @@ impl SegmentReader {
         repo.read_proved(&self.key()?, span, |frame| self.decode_index(&envelope, frame)).await
     }
 
+    /// Opens it with its index alone, for [`Self::with_frames`].
+    pub(crate) async fn open_index(&self, repo: &Repository) -> Result<OpenSegment, RepoError> {
+        let index = Arc::new(self.index(repo).await?);
+        let (object, envelope) = (self.object.clone(), self.envelope()?);
+        Ok(OpenSegment { object, envelope, bytes: Bytes::new(), start: 0, index })
+    }
+
+    /// The same segment with its frames from `first` on: one, and as many more as make `window` bytes at most.
+    pub(crate) async fn with_frames(
+        &self,
+        sink: &dyn Sink,
+        open: &OpenSegment,
+        first: usize,
+        window: u64,
+    ) -> Result<OpenSegment, RepoError> {
+        let (before, rest) = open.index.frames.split_at(first.min(open.index.frames.len()));
+        let before: u64 = before.iter().map(|frame| u64::from(frame.len)).sum();
+        let start = HEADER_LEN as u64 + before;
+        let mut len = 0;
+        for frame in rest {
+            if len > 0 && len + u64::from(frame.len) > window {
+                break;
+            }
+            len += u64::from(frame.len);
+        }
+        let bytes = sink.get(&self.key()?, Span::Part(start..start + len)).await?;
+        if bytes.len() as u64 != len {
+            return Err(RepoError::damaged(&self.object, "it is cut short"));
+        }
+        Ok(OpenSegment {
+            object: self.object.clone(),
+            envelope: self.envelope()?,
+            bytes,
+            start: start as usize,
+            index: Arc::clone(&open.index),
+        })
+    }
+
     /// Reads the whole segment.
     pub(crate) async fn fetch(&self, sink: &dyn Sink) -> Result<Bytes, RepoError> {
         let bytes = sink.get(&self.key()?, Span::Whole { limit: self.reference.len }).await?;
@@ -114,7 +154,8 @@ impl SegmentReader {
             return Err(RepoError::damaged(&self.object, "it is cut short"));
         }
         let index = self.decode_index(&envelope, &bytes.slice(index_at..index_end))?;
-        Ok(OpenSegment { object: self.object.clone(), envelope, bytes, index })
+        let (object, index) = (self.object.clone(), Arc::new(index));
+        Ok(OpenSegment { object, envelope, bytes, start: 0, index })
     }
 
     /// Proves header, footer and index of a segment; with `whole`, every byte, against its name.
@@ -142,7 +183,8 @@ impl SegmentReader {
         if tail[..4] != sum || tail[4..] != FOOTER_MAGIC[..] || fields[..12] != place[..] {
             return Err(damaged("its footer is damaged"));
         }
-        Ok(OpenSegment { object: self.object.clone(), envelope, bytes, index })
+        let (object, index) = (self.object.clone(), Arc::new(index));
+        Ok(OpenSegment { object, envelope, bytes, start: 0, index })
     }
 }
 
@@ -156,6 +198,21 @@ struct FramePages {
 }
 
 impl OpenSegment {
+    /// Bytes of the segment, where they are here.
+    fn part(&self, offset: usize, len: usize) -> Option<Bytes> {
+        let from = offset.checked_sub(self.start)?;
+        let to = from.checked_add(len).filter(|to| *to <= self.bytes.len())?;
+        Some(self.bytes.slice(from..to))
+    }
+
+    /// Whether a frame's bytes are here.
+    pub(crate) fn has_frame(&self, number: usize) -> bool {
+        let before = self.index.frames.iter().take(number).map(|frame| frame.len as usize);
+        let offset = HEADER_LEN + before.sum::<usize>();
+        let frame = self.index.frames.get(number);
+        frame.is_some_and(|frame| self.part(offset, frame.len as usize).is_some())
+    }
+
     /// Cuts the index's pages by frame.
     fn frames(&self) -> Vec<FramePages> {
         let mut rest = self.index.data.iter().copied();
@@ -238,8 +295,11 @@ impl OpenSegment {
         let size = self.index.page_size;
         let FramePages { frame, number, offset, ranges, first_hash } = frame;
         let first = ranges.first().map_or(0, |range| range.first().get());
-        let end = offset + frame.len as usize;
-        let opened = self.envelope.decode(&self.bytes.slice(*offset..end), (first, false));
+        let Some(bytes) = self.part(*offset, frame.len as usize) else {
+            let what = format!("frame {number} was not read");
+            return Err(RepoError::damaged(&self.object, what));
+        };
+        let opened = self.envelope.decode(&bytes, (first, false));
         let fail =
             |source| RepoError::Frame { object: self.object.clone(), frame: *number, source };
         let (chunk, len) = opened.map_err(fail)?;
