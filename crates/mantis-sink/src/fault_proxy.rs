@@ -131,8 +131,11 @@ fn serve(mut client: TcpStream, upstream: SocketAddr, fault: Option<ProxyFault>)
     server.set_nodelay(true)?;
     server.write_all(&head)?;
     server.write_all(&body)?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer)?;
+    let (answer_head, mut answer_body) = read_head(&mut server)?;
+    server.read_to_end(&mut answer_body)?;
+    // A server need not say that it closes; who is not told keeps the connection for another request, which breaks.
+    let (mut answer, _) = for_one_request(&answer_head);
+    answer.extend_from_slice(&answer_body);
     match fault {
         Some(ProxyFault::LostAnswer) => return client.shutdown(Shutdown::Both),
         Some(ProxyFault::CutAnswer) => {
@@ -253,6 +256,7 @@ mod tests {
             let answer = ask(proxy.address());
             assert!(answer.contains(wanted), "{fault:?}: {answer}");
             assert_eq!(answer.ends_with("0123456789"), fault == ProxyFault::Slow);
+            assert!(answer.contains("Connection: close\r\n") || fault == ProxyFault::CutAnswer);
             assert_eq!(proxy.counts(), (1, 1));
         }
         for fault in [ProxyFault::Reset, ProxyFault::LostAnswer] {
