@@ -17,6 +17,8 @@ pub use crate::told::Told;
 const CLIENTS: usize = 3;
 /// Calls between two looks at everything.
 const LOOK_EVERY: u64 = 100;
+/// In one history of so many everything is looked at after every call.
+const WATCHED: u64 = 32;
 /// A history to be lived.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -43,6 +45,7 @@ pub fn live(plan: &Plan) -> Told {
         let mut clients: Vec<Option<Living>> = (0..CLIENTS).map(|_| None).collect();
         // Who waits until the others have ended.
         let mut wants_alone = false;
+        let look_every = if seed % WATCHED == 1 { 1 } else { LOOK_EVERY };
         for step in 0..plan.steps {
             world.write();
             world.pass();
@@ -63,7 +66,7 @@ pub fn live(plan: &Plan) -> Told {
                     step_of(&mut world, &mut clients[at], at, step).await;
                 }
             }
-            if step % LOOK_EVERY == LOOK_EVERY - 1 {
+            if step % look_every == look_every - 1 {
                 world.look(&format!("seed {seed}, step {step}")).await;
             }
         }
