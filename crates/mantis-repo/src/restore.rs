@@ -35,6 +35,7 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// The target takes a page more than once, and what it is given last counts: an older page of a backup may be given
     /// out before the right one. In the end all are right; where a restore fails, what was given out is no backup, as ever.
+    /// It reads old pages that newer ones replace, too: damage to those makes it fail, where without this they are not read.
     pub rewrites: bool,
     /// Pages that the target holds already, as [`Repository::matching`] proved: they are not given out.
     pub have: PageSet,

@@ -55,9 +55,7 @@ impl Host {
         let again = self.times.contains(&(job.to_owned(), run.scheduled));
         assert!(!again || self.went_back.contains(job), "{job} was done for {}", run.scheduled);
     }
-}
 
-impl Host {
     /// What the agenda says of runs and clocks, before it is written.
     fn hear(&mut self, events: &[Event]) {
         for event in events {

@@ -19,6 +19,7 @@ const CLIENTS: usize = 3;
 const LOOK_EVERY: u64 = 100;
 /// In one history of so many everything is looked at after every call.
 const WATCHED: u64 = 32;
+
 /// A history to be lived.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {

@@ -136,7 +136,6 @@ pub(crate) fn image_of(info: &BackupInfo) -> (Arc<Mutex<Vec<u8>>>, Arc<Give>) {
 pub(crate) async fn restore(repo: &Repository, info: &BackupInfo) -> Result<Vec<u8>, RepoError> {
     let manifest = repo.manifest(info).await?;
     let (image, give) = image_of(info);
-    // As the command restores.
     let options = RestoreOptions { rewrites: true, ..RestoreOptions::default() };
     repo.restore(&manifest, &options, give).await?;
     let image = image.lock().unwrap().clone();
