@@ -2,7 +2,9 @@
 //!
 //! A stack of layers is read from the newest one on, and no page is given out that a newer layer gave. So the oldest layer, by far the
 //! largest, comes in pieces between the pages of the newer ones, and a file that is written in pieces is written slowly. Where the target
-//! takes pages again ([`RestoreOptions::rewrites`]), what is oldest is given out whole, and then what is newer, over it.
+//! takes pages again ([`RestoreOptions::rewrites`]), what is oldest is given out whole, and then what is newer, over it. That way it reads
+//! pages that newer ones replace; where such are damaged, it goes on without them: from the layer that is damaged on, what is older is read
+//! last, and of it only what no newer layer gave.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,7 +37,7 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// The target takes a page more than once, and what it is given last counts: an older page of a backup may be given
     /// out before the right one. In the end all are right; where a restore fails, what was given out is no backup, as ever.
-    /// It reads old pages that newer ones replace, too: damage to those makes it fail, where without this they are not read.
+    /// Damage to pages that newer ones replace is told in the log and does not make it fail, as it would not without this.
     pub rewrites: bool,
     /// Pages that the target holds already, as [`Repository::matching`] proved: they are not given out.
     pub have: PageSet,
@@ -72,6 +74,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// The pages given out, at the end.
+    fn take_done(&self) -> PageSet {
+        std::mem::take(&mut self.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn give(&self, restored: Restored) -> Result<(), RepoError> {
         let range = match &restored {
             Restored::Pages(run) => run.range(),
@@ -208,12 +215,12 @@ impl Repository {
         options
             .progress
             .expect(meta.page_count, meta.page_count.saturating_mul(meta.page_size.into()));
-        let shared = |before| {
+        let shared = |done, before| {
             Arc::new(Shared {
                 hasher: self.page_hasher().clone(),
                 give: Arc::clone(&give),
                 progress: Arc::clone(&options.progress),
-                done: Mutex::new(options.have.clone()),
+                done: Mutex::new(done),
                 before,
                 page_len: meta.page_size.into(),
                 page_count: meta.page_count,
@@ -228,14 +235,31 @@ impl Repository {
             manifest.layers.len()
         };
         let (first, then) = manifest.layers.split_at(first);
-        let mut done = PageSet::new();
-        for layers in [first, then] {
-            let shared = shared(std::mem::take(&mut done));
-            for layer in layers.iter().rev() {
-                summary.bytes_fetched += self.restore_layer(layer, options, &shared).await?;
+        let oldest = shared(options.have.clone(), PageSet::new());
+        // How many of the oldest layers are read last, for the newest of them is damaged.
+        let mut last = 0;
+        for (at, layer) in first.iter().enumerate().rev() {
+            let bear = !then.is_empty();
+            let (fetched, whole) = self.restore_layer(layer, options, &oldest, bear).await?;
+            summary.bytes_fetched += fetched;
+            if !whole {
+                last = at + 1;
+                break;
             }
-            done.union_with(&shared.done.lock().unwrap_or_else(PoisonError::into_inner));
-            done.union_with(&shared.before);
+        }
+        let before = oldest.take_done();
+        let newest = shared(options.have.clone(), before);
+        for layer in then.iter().rev() {
+            summary.bytes_fetched += self.restore_layer(layer, options, &newest, false).await?.0;
+        }
+        let mut done = newest.take_done();
+        done.union_with(&newest.before);
+        if last > 0 {
+            let rest = shared(done, PageSet::new());
+            for layer in first.iter().take(last).rev() {
+                summary.bytes_fetched += self.restore_layer(layer, options, &rest, false).await?.0;
+            }
+            done = rest.take_done();
         }
         let missing = meta.page_count.saturating_sub(done.len());
         if missing > 0 || done.len() > meta.page_count {
@@ -246,33 +270,52 @@ impl Repository {
         Ok(summary)
     }
 
+    /// Gives out what of a layer no newer one gave. The bytes fetched, and whether all of it was there: with `bear`, segments that are
+    /// damaged are told in the log, and the others given out all the same.
     async fn restore_layer(
         &self,
         layer: &Layer,
         options: &RestoreOptions,
         shared: &Arc<Shared>,
-    ) -> Result<u64, RepoError> {
+        bear: bool,
+    ) -> Result<(u64, bool), RepoError> {
+        let borne = |error: RepoError| {
+            if !bear || !error.is_damage() {
+                return Err(error);
+            }
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "old pages are damaged; the backup is restored without them, if newer ones replace them all"
+            );
+            Ok((0, false))
+        };
         let jobs = self.reads_at_once(options.jobs);
         // What newer layers gave; this layer's own pages are each there once.
         let newer = Arc::new(shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone());
         if !layer.borrows.is_empty() {
-            return self.restore_borrowed(layer, options, shared, &newer).await;
+            let borrowed = self.restore_borrowed(layer, options, shared, &newer).await;
+            return borrowed.map(|fetched| (fetched, true)).or_else(borne);
         }
         let needed = layer.segments.iter().filter(|segment| shared.needs(segment, &newer));
         let segments = needed.map(|reference| {
             let (newer, shared) = (Arc::clone(&newer), Arc::clone(shared));
             let segment = SegmentReader::new(self.vault(), reference);
             async move {
-                let segment = segment?;
-                let bytes = segment.fetch(self.sink()).await?;
-                let len = bytes.len() as u64;
-                blocking(move || shared.decode(&segment, bytes, &newer)).await?;
-                Ok::<u64, RepoError>(len)
+                let restored = async {
+                    let segment = segment?;
+                    let bytes = segment.fetch(self.sink()).await?;
+                    let len = bytes.len() as u64;
+                    blocking(move || shared.decode(&segment, bytes, &newer)).await?;
+                    Ok::<u64, RepoError>(len)
+                };
+                restored.await.map(|fetched| (fetched, true)).or_else(borne)
             }
         });
         let total = futures::stream::iter(segments)
             .buffer_unordered(jobs)
-            .try_fold(0, |total, len| async move { Ok(total + len) });
+            .try_fold((0, true), |(total, all), (len, whole)| async move {
+                Ok((total + len, all && whole))
+            });
         tokio::select! {
             biased;
             () = options.cancel.cancelled() => Err(RepoError::Cancelled),

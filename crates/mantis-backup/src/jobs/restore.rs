@@ -72,7 +72,7 @@ pub async fn restore(job: RestoreJob) -> Result<Restored, Error> {
         target.begin_with_target()?;
     }
     let shared = Arc::new(target);
-    let mut options = job.options.clone();
+    let mut options = RestoreOptions { rewrites: true, ..job.options.clone() };
     if shared.is_reused() {
         let reading = Arc::clone(&shared);
         let read = move |range, buf: &mut [u8]| reading.read_pages(range, buf);
