@@ -20,6 +20,7 @@ mod restore_file;
 mod source_file;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sync_ahead;
 
 pub use detect::{EngineKind, detect};
 pub use restore_file::{RestoreFile, sidecars};

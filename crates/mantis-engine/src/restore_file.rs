@@ -21,6 +21,8 @@ use mantis_page::{PageRange, PageRun};
 use mantis_snapshot::{Geometry, PageTarget, SnapshotError};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
+use crate::sync_ahead::SyncAhead;
+
 /// The files that SQLite would take for parts of the database at `path`: its WAL, shared memory and
 /// rollback journal.
 #[must_use]
@@ -43,6 +45,7 @@ pub struct RestoreFile {
     replace: bool,
     /// Whether there is anything in it but zeros and what was written since.
     reused: bool,
+    ahead: SyncAhead,
     finished: bool,
 }
 
@@ -145,6 +148,7 @@ impl RestoreFile {
             geometry,
             replace,
             reused: left > 0,
+            ahead: SyncAhead::default(),
             finished: false,
         };
         // Pages of zeros stay holes.
@@ -270,7 +274,9 @@ impl PageTarget for RestoreFile {
         let bytes = run.bytes().slice(..len as usize);
         self.file
             .write_all_at(&bytes, offset)
-            .map_err(|error| failed("write pages to", &self.target, error))
+            .map_err(|error| failed("write pages to", &self.target, error))?;
+        self.ahead.wrote(&self.file, len);
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), SnapshotError> {
@@ -278,6 +284,8 @@ impl PageTarget for RestoreFile {
             let target = self.target.clone();
             move |error| failed(doing, &target, error)
         };
+        // First: where a sync before failed, this one proves nothing.
+        self.ahead.end().map_err(fail("sync"))?;
         self.file.sync_all().map_err(fail("sync"))?;
         self.clear_sidecars().map_err(fail("take old sidecar files away from"))?;
         self.publish().map_err(fail("rename the restored file to"))?;
@@ -288,6 +296,8 @@ impl PageTarget for RestoreFile {
 
 impl Drop for RestoreFile {
     fn drop(&mut self) {
+        // A sync that runs holds the lock of the file.
+        let _ = self.ahead.end();
         if !self.finished {
             let _ = fs::remove_file(&self.temporary);
         }

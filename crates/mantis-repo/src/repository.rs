@@ -14,6 +14,9 @@ use crate::{Credential, NewKey, ObjectHash, PageHasher, Place, RepoError, RepoId
 
 /// Segments read at once from a store over a network, at least: each takes its length in memory, twice.
 const READS_FAR_AWAY: usize = 4;
+/// Segments read from a disk beyond those that are decoded, so that no core waits for it: the repository is seldom in the page cache
+/// when it is needed.
+const READS_AHEAD: usize = 1;
 
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u16 = 1;
@@ -213,12 +216,12 @@ impl Repository {
         self.inner.sink.capabilities().remote
     }
 
-    /// How many segments are read at once, where so many were asked for; 0: as many as there are cores. What is far
-    /// away is waited for, which takes no core.
+    /// How many segments are read at once, where so many were asked for; 0: one more than there are cores, as some
+    /// wait for the disk; from far away, where most of the time is waiting, more.
     pub(crate) fn reads_at_once(&self, jobs: usize) -> usize {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         match (jobs, self.is_remote()) {
-            (0, false) => cores,
+            (0, false) => cores + READS_AHEAD,
             (0, true) => cores.max(READS_FAR_AWAY),
             (jobs, _) => jobs,
         }

@@ -19,6 +19,7 @@ mod capability;
 mod chance;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod direct;
 mod error;
 #[cfg(feature = "testing")]
 mod fault;

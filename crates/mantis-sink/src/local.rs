@@ -24,13 +24,14 @@ use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 
 use crate::anchor::{Anchor, gone};
+use crate::direct;
 use crate::temporary::{self, Temporary};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 const TEMPORARY: &str = ".tmp";
 /// How often a folder may vanish between being made and being used.
 const FOLDER_RACES: u32 = 100;
-/// Objects from this length on are not left in the page cache: segments, but not what is read again and again.
+/// Objects from this length on go past the page cache, as far as the file system can: segments, but not what is read again and again.
 const LARGE: u64 = 1 << 20;
 /// Pieces given to one vectored write.
 const PIECES_AT_ONCE: usize = 512;
@@ -111,11 +112,15 @@ impl LocalSink {
         make_folder(&temporaries)?;
         let mut temporary = Temporary::new(&temporaries)?;
         let file = temporary.file();
-        write_pieces(file, payload.pieces())?;
+        if payload.len() >= LARGE {
+            direct::write(file, payload)?;
+        } else {
+            write_pieces(file, payload.pieces())?;
+        }
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
         if payload.len() >= LARGE {
-            // What is read again, if ever, on another day, is not to push out what databases read now. Only advice.
+            // What went through the cache after all is not to push out what databases read now. Only advice.
             let _ = fadvise(&*file, 0, None, Advice::DontNeed);
         }
         // Someone may delete a folder's last object, and the folder, since it was made: then it is made again.
