@@ -16,8 +16,8 @@ const CP: &str = "cp + fsync";
 const RESTIC: &str = "restic (encrypts)";
 const RUSTIC: &str = "rustic (encrypts)";
 
-const LIMITS: [Limit; 12] = {
-    use Task::{Full, OnePercent, Restore, Verify};
+const LIMITS: [Limit; 15] = {
+    use Task::{Full, OnePercent, Restore, RestoreCold, Verify};
     const fn limit(
         what: &'static str,
         ours: (&'static str, Task),
@@ -53,6 +53,24 @@ const LIMITS: [Limit; 12] = {
             ("mantis, none", Restore),
             (CP, Restore),
             1.1,
+        ),
+        limit(
+            "restore, uncompressed, from disk, of cp + fsync",
+            ("mantis, none", RestoreCold),
+            (CP, RestoreCold),
+            1.1,
+        ),
+        limit(
+            "restore, uncompressed, of restic",
+            ("mantis, none", Restore),
+            (RESTIC, Restore),
+            0.5,
+        ),
+        limit(
+            "restore, uncompressed, of rustic",
+            ("mantis, none", Restore),
+            (RUSTIC, Restore),
+            0.5,
         ),
         limit("restore, zstd:1, of restic", ("mantis, zstd:1", Restore), (RESTIC, Restore), 0.5),
         limit("restore, zstd:1, of rustic", ("mantis, zstd:1", Restore), (RUSTIC, Restore), 0.5),
