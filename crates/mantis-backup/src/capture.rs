@@ -10,17 +10,19 @@ use crate::buffers::Buffers;
 
 /// Bytes read from a source at once.
 const BATCH_LEN: usize = 1 << 20;
+/// Runs handed over at once, at most: where single pages changed, each would wake the other side.
+const RUNS_AT_ONCE: usize = 64;
 /// Batches read ahead of the pipeline.
 const READ_AHEAD: usize = 4;
 /// A run shorter than this gets memory of its own: a buffer for a whole batch would be wasted on it.
 const SHORT_LEN: usize = 64 << 10;
 
 /// Reads the pages of a snapshot, ascending, on a thread that may block, ahead of whoever takes them: all of
-/// them, or those of a set. The thread ends when the receiver is dropped.
+/// them, or those of a set; several runs at once, where they are short. The thread ends when the receiver is dropped.
 pub(crate) fn capture(
     snapshot: Arc<Snapshot>,
     wanted: Option<PageSet>,
-) -> mpsc::Receiver<Result<PageRun, SnapshotError>> {
+) -> mpsc::Receiver<Result<Vec<PageRun>, SnapshotError>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     tokio::task::spawn_blocking(move || {
         let geometry = snapshot.geometry();
@@ -34,6 +36,7 @@ pub(crate) fn capture(
         let size = geometry.page_size;
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
+        let mut short = Vec::new();
         for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
             let len = range.len() as usize * size.bytes();
             let run = if len < SHORT_LEN {
@@ -47,9 +50,18 @@ pub(crate) fn capture(
                 })
             };
             let failed = run.is_err();
-            if sender.blocking_send(run).is_err() || failed {
+            let runs = run.map(|run| {
+                short.push(run);
+                let enough = len >= SHORT_LEN || short.len() >= RUNS_AT_ONCE;
+                if enough { std::mem::take(&mut short) } else { Vec::new() }
+            });
+            let nothing_yet = runs.as_ref().is_ok_and(Vec::is_empty);
+            if !nothing_yet && (sender.blocking_send(runs).is_err() || failed) {
                 return;
             }
+        }
+        if !short.is_empty() {
+            let _ = sender.blocking_send(Ok(short));
         }
     });
     receiver

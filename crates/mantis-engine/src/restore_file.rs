@@ -152,10 +152,8 @@ impl RestoreFile {
             finished: false,
         };
         // Pages of zeros stay holes.
-        restore
-            .file
-            .set_len(geometry.byte_len)
-            .map_err(|error| failed("make room for", target, error))?;
+        let made = restore.file.set_len(geometry.byte_len);
+        made.map_err(|error| failed("make room for", target, error))?;
         Ok(restore)
     }
 
@@ -284,7 +282,6 @@ impl PageTarget for RestoreFile {
             let target = self.target.clone();
             move |error| failed(doing, &target, error)
         };
-        // First: where a sync before failed, this one proves nothing.
         self.ahead.end().map_err(fail("sync"))?;
         self.file.sync_all().map_err(fail("sync"))?;
         self.clear_sidecars().map_err(fail("take old sidecar files away from"))?;
@@ -296,7 +293,6 @@ impl PageTarget for RestoreFile {
 
 impl Drop for RestoreFile {
     fn drop(&mut self) {
-        // A sync that runs holds the lock of the file.
         let _ = self.ahead.end();
         if !self.finished {
             let _ = fs::remove_file(&self.temporary);
@@ -364,7 +360,7 @@ mod tests {
     #[test]
     fn what_a_killed_restore_left_is_gone_on_with_and_one_under_way_is_not_disturbed() {
         let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("a.db");
+        let [target, left] = ["a.db", ".a.db.mantis-restore"].map(|name| folder.path().join(name));
         let geometry = Geometry::of_file(PageSize::MIN, 700);
         let first = RestoreFile::create(&target, geometry, false).unwrap();
         assert!(!first.is_reused());
@@ -374,7 +370,6 @@ mod tests {
         first.write_run(&run).unwrap();
         // Killed: nothing is tidied up.
         std::mem::forget(first.file.try_clone().unwrap());
-        let left = folder.path().join(".a.db.mantis-restore");
         let copy = fs::read(&left).unwrap();
         drop(first);
         fs::write(&left, copy).unwrap();
@@ -394,8 +389,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.db");
         fs::write(&target, [7; 2000]).unwrap();
-        let mut file =
-            RestoreFile::create(&target, Geometry::of_file(PageSize::MIN, 700), true).unwrap();
+        let geometry = Geometry::of_file(PageSize::MIN, 700);
+        let mut file = RestoreFile::create(&target, geometry, true).unwrap();
         file.begin_with_target().unwrap();
         Box::new(file).finish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), [7; 700]);

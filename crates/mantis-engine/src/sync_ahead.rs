@@ -54,7 +54,7 @@ impl SyncAhead {
         state.written = 0;
     }
 
-    /// Waits until no sync runs.
+    /// Waits until no sync runs: one holds its own handle of the file, and with it the file's lock.
     ///
     /// # Errors
     /// Why one failed: what was written before it may be lost, whatever a later sync says.

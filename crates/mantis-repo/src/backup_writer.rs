@@ -8,7 +8,7 @@ use mantis_page::{PageNo, PageRange, PageRun, PageSize};
 use mantis_sink::RateLimiter;
 use mantis_stream::{CancellationToken, Compression, OrderedPipeline, ProgressTracker};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Held};
 use crate::fingerprint::{Fingerprint, Sum};
 use crate::leftover_cursor::LeftoverCursor;
 use crate::manifest::MAX_LAYER_SEGMENTS;
@@ -69,7 +69,14 @@ pub(crate) fn usual_segment_len(byte_len: u64) -> u64 {
     (byte_len.div_ceil(128 << 30)).clamp(1, 3) * (8 << 20)
 }
 
+/// Bytes of pages that are looked at as one piece of work, at least: where pages come one by one, handing each over would take longer than
+/// looking at it.
+const LOOK_LEN: usize = 256 << 10;
+
 type Digested = Result<Vec<Digest>, RepoError>;
+
+/// A run, with what the parent holds of its pages.
+type Unseen = (PageRun, Option<Vec<Option<Held>>>);
 
 /// What a backup that is built on another one needs of it.
 #[derive(Debug)]
@@ -93,6 +100,8 @@ pub struct BackupWriter {
     base: Option<Base>,
     /// Runs that are being looked at, in their order.
     digests: OrderedPipeline<Digested>,
+    /// Runs that are not enough for a piece of work yet, and their bytes.
+    short: (Vec<Unseen>, usize),
     twins: Twins,
     left: LeftoverCursor,
     stream: SegmentStream,
@@ -148,6 +157,7 @@ impl BackupWriter {
             base,
             // One more than there are workers, so that none waits while a result is taken.
             digests: OrderedPipeline::new(jobs(&options) + 1, options.cancel.clone()),
+            short: (Vec::new(), 0),
             twins: Twins::new(options.known_pages, meta.page_count),
             left: LeftoverCursor::default(),
             segments: None,
@@ -236,12 +246,32 @@ impl BackupWriter {
             Some(base) => Some(base.cursor.collect(range).await?),
             None => None,
         };
+        self.short.0.push((run, held));
+        self.short.1 += len as usize;
+        if self.short.1 >= LOOK_LEN {
+            self.look().await?;
+        }
+        self.options.progress.add(range.len(), len);
+        Ok(())
+    }
+
+    /// Has the runs that are in hand looked at.
+    async fn look(&mut self) -> Result<(), RepoError> {
+        let (runs, _) = std::mem::take(&mut self.short);
+        if runs.is_empty() {
+            return Ok(());
+        }
         let encoder = self.stream.encoder().clone();
-        let work = move || encoder.digest(&run, held.as_deref());
+        let work = move || {
+            let mut digests = Vec::new();
+            for (run, held) in runs {
+                digests.extend(encoder.digest(&run, held.as_deref())?);
+            }
+            Ok(digests)
+        };
         if let Some(digests) = self.digests.push(work).await? {
             self.take(digests).await?;
         }
-        self.options.progress.add(range.len(), len);
         Ok(())
     }
 
@@ -263,6 +293,7 @@ impl BackupWriter {
             let what = format!("{} pages came of {}", self.next_page - 1, self.meta.page_count);
             return Err(RepoError::WrongPages { what });
         }
+        self.look().await?;
         while let Some(digests) = self.digests.next().await? {
             self.take(digests).await?;
         }

@@ -14,8 +14,10 @@ use crate::segment_index::SegmentIndex;
 use crate::segment_reader::SegmentReader;
 use crate::{Manifest, RepoError, Repository};
 
-/// Indexes of one layer that are read ahead where every page is going to be asked for.
+/// Indexes of one layer that are read ahead.
 const READ_AHEAD: usize = 4;
+/// So many segments asked for, one behind the other, promise that the next ones will be, too.
+const STREAK: usize = 3;
 
 type Entries = Vec<(u64, Held)>;
 type Loading = JoinHandle<Result<Entries, RepoError>>;
@@ -28,6 +30,8 @@ struct LayerCursor {
     /// Pages of the segment in hand, from `at` on not passed yet.
     entries: Entries,
     at: usize,
+    /// How many segments were asked for, one behind the other, up to now.
+    streak: usize,
 }
 
 impl Drop for LayerCursor {
@@ -59,7 +63,7 @@ impl LayerCursor {
     /// Notes what this layer holds of the pages of a range. Ranges must ascend.
     async fn collect(
         &mut self,
-        (repo, ahead): (&Repository, usize),
+        repo: &Repository,
         range: PageRange,
         held: &mut [Option<Held>],
     ) -> Result<(), RepoError> {
@@ -81,23 +85,26 @@ impl LayerCursor {
             // What ends before the range is not needed any more, read or not.
             while self.loading.front().is_some_and(|(end, _)| *end < first) {
                 self.loading.pop_front().into_iter().for_each(|(_, loading)| loading.abort());
+                self.streak = 0;
             }
             while self.loading.is_empty()
                 && self.waiting.front().is_some_and(|segment| segment.reference.last < first)
             {
                 self.waiting.pop_front();
+                self.streak = 0;
             }
             let begins = self.waiting.front().map(|segment| segment.reference.first);
             if self.loading.is_empty() && begins.is_none_or(|begins| begins > last) {
                 return Ok(());
             }
-            self.load(repo, ahead.max(1));
+            let ahead = if self.streak < STREAK { 0 } else { READ_AHEAD };
+            self.load(repo, ahead + 1);
             let Some((_, loading)) = self.loading.pop_front() else { return Ok(()) };
+            self.streak += 1;
             let loaded = loading.await;
             self.entries = loaded
                 .map_err(|_| RepoError::Stream { source: mantis_stream::StreamError::Worker })??;
             self.at = 0;
-            self.load(repo, ahead);
         }
     }
 }
@@ -113,7 +120,6 @@ pub(crate) struct StackCursor {
     repo: Repository,
     layers: Vec<Cursor>,
     page_count: u64,
-    ahead: usize,
 }
 
 impl std::fmt::Debug for StackCursor {
@@ -123,7 +129,8 @@ impl std::fmt::Debug for StackCursor {
 }
 
 impl StackCursor {
-    /// A walk from the first page; with `sparse`, few pages are going to be asked for.
+    /// A walk from the first page; with `sparse`, few pages are going to be asked for, and no index is read before it is known to be
+    /// needed, or likely to be.
     pub(crate) fn new(
         repo: &Repository,
         manifest: &Manifest,
@@ -142,11 +149,11 @@ impl StackCursor {
                 loading: VecDeque::new(),
                 entries: Vec::new(),
                 at: 0,
+                streak: if sparse { 0 } else { STREAK },
             }));
         }
         let page_count = manifest.info.meta.page_count;
-        let ahead = if sparse { 0 } else { READ_AHEAD };
-        Ok(Self { repo: repo.clone(), layers, page_count, ahead })
+        Ok(Self { repo: repo.clone(), layers, page_count })
     }
 
     /// What the backup holds of each page of a range; `None` for pages past its end, and for a page that
@@ -160,7 +167,7 @@ impl StackCursor {
         for layer in &mut self.layers {
             match layer {
                 Cursor::Own(layer) => {
-                    layer.collect((&self.repo, self.ahead), range, &mut held).await?;
+                    layer.collect(&self.repo, range, &mut held).await?;
                 }
                 Cursor::Borrowed(layer) => layer.collect(&self.repo, range, &mut held).await?,
             }

@@ -257,14 +257,14 @@ async fn write(
     job.write.progress.expect(pages, pages * u64::from(geometry.page_size.get()));
     let mut runs = capture(Arc::clone(snapshot), changed);
     loop {
-        let run = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = job.write.cancel.cancelled() => return Err(SnapshotError::Cancelled.into()),
-            run = runs.recv() => run,
+            next = runs.recv() => next,
         };
-        match run {
-            Some(run) => writer.push(run?).await?,
-            None => return Ok(()),
+        let Some(next) = next else { return Ok(()) };
+        for run in next? {
+            writer.push(run).await?;
         }
     }
 }

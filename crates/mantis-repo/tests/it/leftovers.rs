@@ -11,7 +11,8 @@ use mantis_stream::Compression;
 use crate::world::{SIZE, in_memory, meta, plain, restore, write};
 
 fn options() -> WriteOptions {
-    WriteOptions { segment_len: 64 << 10, ..plain(Compression::None) }
+    // As many pages are in flight on any machine.
+    WriteOptions { segment_len: 64 << 10, jobs: 2, ..plain(Compression::None) }
 }
 
 fn pages(count: u64) -> Vec<u8> {
@@ -143,8 +144,8 @@ fn one_that_is_killed_again_and_again_gets_there() {
         }
         let before = arrived(&sink).await;
         let (info, leftovers) = go_on(&repo, 5, &bytes).await.unwrap();
-        assert!(leftovers.len() > 20 && before > 14_000_000, "{before}");
-        assert!(info.bytes_stored < 14_000 * 530, "{}", info.bytes_stored);
+        assert!(leftovers.len() > 20 && before > 13_000_000, "{before}");
+        assert!(info.bytes_stored < 15_000 * 530, "{}", info.bytes_stored);
         assert!(restore(&repo, &info).await.unwrap() == bytes);
         let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
         repo.prune(options, [6; 32], UnixMillis(1 << 40)).await.unwrap();
