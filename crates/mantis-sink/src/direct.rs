@@ -13,8 +13,8 @@ use crate::Payload;
 /// What addresses, lengths and offsets must be multiples of: the largest logical block in use. Whoever wants more says so, and gets
 /// the bytes through the page cache.
 const ALIGNED: usize = 4096;
-/// Bytes written at once.
-const STAGE: usize = 2 << 20;
+/// Bytes written at once. Measured, 1 GiB uncompressed: 128 KiB take 1.0 s, 256 KiB to 512 KiB 0.87 s; 2 MiB no less, and 10 MiB more memory.
+const STAGE: usize = 512 << 10;
 
 /// Whether what is written to a file goes past the page cache.
 fn set_direct(file: &File, direct: bool) -> io::Result<()> {
