@@ -11,6 +11,7 @@ mod crash_stage;
 mod daemon;
 mod daemons_year;
 mod damage;
+mod dashboard;
 mod encrypted;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod failing_calls;

@@ -104,13 +104,23 @@ impl Daemon {
     /// Where there is no answer.
     #[must_use]
     pub fn page(&self, path: &str) -> (u32, String) {
+        let (head, body) = self.asked_as(&self.address(), path);
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// The head and the body of the answer to who asks for a page of this host.
+    ///
+    /// # Panics
+    /// Where there is no answer.
+    #[must_use]
+    pub fn asked_as(&self, host: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: mantis\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// The value of a metric whose line begins so.

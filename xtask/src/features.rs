@@ -26,6 +26,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "sftp",
             "streams",
             "daemon",
+            "dashboard",
             "webhook",
             "email",
             "cli",

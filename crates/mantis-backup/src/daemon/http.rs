@@ -1,4 +1,4 @@
-//! Metrics and health by HTTP.
+//! Metrics and health by HTTP, and the dashboard where only this machine can reach it.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use crate::Error;
 /// What is served.
 #[derive(Clone)]
 pub(super) struct Pages {
+    #[cfg(feature = "dashboard")]
+    pub(super) board: super::dashboard::Board,
     pub(super) metrics: PrometheusHandle,
     pub(super) freshness: Arc<Freshness>,
     pub(super) status: Arc<Status>,
@@ -33,7 +35,24 @@ impl Drop for Server {
     }
 }
 
-const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n";
+/// What there is at an address that others reach, too.
+const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n\nThe dashboard is shown on the loopback alone: listen at 127.0.0.1, and reach it by `ssh -L`.\n";
+
+/// What is at the root: the dashboard, where only this machine can ask for it.
+#[cfg(feature = "dashboard")]
+fn front(pages: &Pages, address: std::net::SocketAddr) -> Router {
+    if address.ip().is_loopback() {
+        tracing::info!("dashboard at http://{address}/");
+        super::dashboard::routes(pages.board.clone())
+    } else {
+        Router::new().route("/", get(async || INDEX))
+    }
+}
+
+#[cfg(not(feature = "dashboard"))]
+fn front(_: &Pages, _: std::net::SocketAddr) -> Router {
+    Router::new().route("/", get(async || INDEX))
+}
 
 async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     pages.freshness.show();
@@ -71,12 +90,13 @@ pub(super) async fn listen(address: &str, pages: Pages) -> Result<Option<Server>
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let front = front(&pages, address);
     let router = Router::new()
-        .route("/", get(async || INDEX))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/ready", get(ready))
-        .with_state(pages);
+        .with_state(pages)
+        .merge(front);
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {

@@ -8,6 +8,8 @@
 //! - [`telemetry`]: its metrics.
 
 pub mod control;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod freshness;
 mod handle;
 mod history;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mantis_stream::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "dashboard")]
+use super::dashboard::Board;
 use super::http::{self, Pages, Server};
 use super::telemetry::{self, name};
 use super::worker::Place;
@@ -45,7 +47,13 @@ pub async fn serve(
         Arc::new(SystemTimer),
         Arc::clone(&notifications),
     )?;
-    let pages = Pages { metrics, freshness: Arc::clone(&freshness), status };
+    let pages = Pages {
+        #[cfg(feature = "dashboard")]
+        board: Board::new(Arc::clone(&config), dir.clone(), handle.clone()),
+        metrics,
+        freshness: Arc::clone(&freshness),
+        status,
+    };
     let server = http::listen(listen.as_deref().unwrap_or(&config.listen), pages.clone()).await?;
     let _socket = control::listen(&dir, handle.clone())?;
     let reloader =
@@ -119,6 +127,8 @@ impl Reloader {
             }
         }
         self.handle.reload(Arc::clone(&config)).await?;
+        #[cfg(feature = "dashboard")]
+        self.pages.board.replace(Arc::clone(&config));
         self.config = config;
         Ok(())
     }

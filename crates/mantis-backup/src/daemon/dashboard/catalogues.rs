@@ -1,0 +1,125 @@
+//! What the repositories hold, as it was seen last: looked at when someone asks, not more often than every few seconds, and never waited
+//! for long. A store that does not answer must not keep a page from being shown.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use mantis_repo::BackupInfo;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::daemon::worker::Place;
+use crate::daemon::{Proof, StateDir};
+use crate::{Error, clock};
+
+/// How old what was seen may be when it is asked for.
+const FRESH: Duration = Duration::from_secs(10);
+/// How long a page waits for a store.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What was seen in a repository.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// When; `None`: not yet.
+    pub(super) at: Option<DateTime<Utc>>,
+    /// Its backups, newest last.
+    pub(super) backups: Vec<BackupInfo>,
+    /// What was proved of them on this machine, by their ids.
+    pub(super) proofs: BTreeMap<String, Proof>,
+    /// Why it cannot be looked at, or not be looked at again.
+    pub(super) error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    seen: watch::Sender<Arc<Seen>>,
+    /// When it was last looked at, if that has ended.
+    ended: Option<Instant>,
+    under_way: bool,
+}
+
+/// What the repositories hold.
+#[derive(Debug, Default)]
+pub(super) struct Catalogues(Mutex<BTreeMap<String, Slot>>);
+
+async fn look(place: Place, dir: StateDir) -> Result<Seen, Error> {
+    let repo = place.open().await?;
+    let backups = repo.catalogue().await?.backups;
+    let proofs = dir.proofs().of(&repo)?;
+    Ok(Seen { at: Some(clock::calendar_now()), backups, proofs, error: None })
+}
+
+impl Catalogues {
+    /// What a repository holds, as far as it can be told now.
+    pub(super) async fn of(
+        self: &Arc<Self>,
+        config: &Config,
+        dir: &StateDir,
+        name: &str,
+    ) -> Arc<Seen> {
+        let place = match Place::of(config, name) {
+            Ok(place) => place,
+            Err(error) => {
+                return Arc::new(Seen { error: Some(error.chain()), ..Seen::default() });
+            }
+        };
+        let mut seen = self.begin(place, dir, name);
+        let begun = Arc::clone(&seen.borrow_and_update());
+        if self.is_under_way(name) {
+            let _ = tokio::time::timeout(PATIENCE, seen.changed()).await;
+            return Arc::clone(&seen.borrow());
+        }
+        begun
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_under_way(&self, name: &str) -> bool {
+        self.slots().get(name).is_some_and(|slot| slot.under_way)
+    }
+
+    /// Has a repository looked at where that is due; what tells when it was.
+    fn begin(
+        self: &Arc<Self>,
+        place: Place,
+        dir: &StateDir,
+        name: &str,
+    ) -> watch::Receiver<Arc<Seen>> {
+        let mut slots = self.slots();
+        let slot = slots.entry(name.to_owned()).or_insert_with(|| Slot {
+            seen: watch::channel(Arc::default()).0,
+            ended: None,
+            under_way: false,
+        });
+        let receiver = slot.seen.subscribe();
+        if slot.under_way || slot.ended.is_some_and(|ended| ended.elapsed() < FRESH) {
+            return receiver;
+        }
+        slot.under_way = true;
+        let (all, name, dir) = (Arc::clone(self), name.to_owned(), dir.clone());
+        let runtime = tokio::runtime::Handle::current();
+        // On a thread of its own, as runs are: the repository's futures are not known to be `Send`.
+        tokio::task::spawn_blocking(move || {
+            let looked = runtime.block_on(look(place, dir));
+            all.end(&name, looked);
+        });
+        receiver
+    }
+
+    fn end(&self, name: &str, looked: Result<Seen, Error>) {
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(name) else { return };
+        (slot.under_way, slot.ended) = (false, Some(Instant::now()));
+        slot.seen.send_modify(|seen| {
+            *seen = Arc::new(looked.unwrap_or_else(|error| {
+                // What was seen before is still the best that is known.
+                let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+                Seen { error: Some(format!("{}{help}", error.chain())), ..Seen::clone(seen) }
+            }));
+        });
+    }
+}

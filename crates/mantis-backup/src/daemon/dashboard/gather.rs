@@ -1,0 +1,317 @@
+//! The facts, put together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::join_all;
+use mantis_repo::{BackupInfo, BackupKind};
+use mantis_schedule::Agenda;
+
+use super::Board;
+use super::catalogues::Seen;
+use super::facts::{Backup, Job, Overview, Repository, Run, Running, Source, Standing};
+use super::words;
+use crate::config::{Action, Config, ScheduleConfig, SourceConfig};
+use crate::daemon::{Record, RunOutcome, arrange};
+use crate::{Error, clock};
+
+/// Runs of a source that are shown.
+const STRIP: usize = 30;
+/// Runs from now on that tell how often one is to be.
+const AHEAD: usize = 10;
+
+/// What was seen in each repository, by its name.
+type AllSeen = BTreeMap<String, Arc<Seen>>;
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn taken_at(backup: &BackupInfo) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(backup.meta.created_at.0).unwrap_or_default()
+}
+
+impl From<&Record> for Run {
+    fn from(record: &Record) -> Self {
+        Self {
+            job: record.job(),
+            action: record.action.name().to_owned(),
+            outcome: record.outcome.name().to_owned(),
+            scheduled: time(record.scheduled),
+            began: time(record.began),
+            duration_ms: record.duration_ms,
+            attempt: record.attempt,
+            backup: record.backup.clone(),
+            summary: record.summary.clone(),
+            error: record.error.clone(),
+        }
+    }
+}
+
+/// Runs a piece of work that reads files, on a thread that may block.
+async fn reading<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Other {
+        doing: "read the state folder".into(),
+        source: error.into(),
+        help: None,
+    })?
+}
+
+/// All records, oldest first.
+async fn records(board: &Board) -> Result<Vec<Record>, Error> {
+    let history = board.dir.history();
+    reading(move || {
+        let mut records = Vec::new();
+        history.read(|record| records.push(record))?;
+        Ok(records)
+    })
+    .await
+}
+
+/// The last runs, newest first; those of one job, or of a schedule, where one is named.
+pub(super) async fn runs(
+    board: &Board,
+    of: Option<&str>,
+    outcome: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Run>, Error> {
+    let records = records(board).await?;
+    let fits = |record: &&Record| {
+        of.is_none_or(|of| record.schedule == of || record.job() == of)
+            && outcome.is_none_or(|outcome| record.outcome.name() == outcome)
+    };
+    Ok(records.iter().rev().filter(fits).take(limit).map(Run::from).collect())
+}
+
+/// Every job of the configuration that is on.
+pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
+    let (config, dir, now) = (board.config(), board.dir.clone(), clock::calendar_now());
+    let running: Vec<String> = board.running().await.into_iter().map(|(job, _)| job).collect();
+    reading(move || {
+        let mut agenda = Agenda::new(dir.agenda()?, 1);
+        let roster = arrange(&mut agenda, &config, now)
+            .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;
+        let last = dir.history().last()?;
+        let of = |(job, state): (&mantis_schedule::Job, &mantis_schedule::JobState)| {
+            let entry = roster.get(&job.id)?;
+            let next = job.cron.after(now, job.zone).take(if state.paused { 0 } else { 5 });
+            Some(Job {
+                job: job.id.clone(),
+                schedule: entry.schedule.clone(),
+                source: entry.source.clone(),
+                action: entry.action.name().to_owned(),
+                cron: job.cron.to_string(),
+                words: words::explain(job.cron.text()).unwrap_or_default(),
+                timezone: job.zone.name().to_owned(),
+                next: next
+                    .map(|at| at.with_timezone(&job.zone))
+                    .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+                    .collect(),
+                paused: state.paused,
+                running: running.contains(&job.id),
+                last: last.get(&job.id).map(Run::from),
+            })
+        };
+        Ok(agenda.list().filter_map(of).collect())
+    })
+    .await
+}
+
+async fn all_seen(board: &Board, config: &Config) -> AllSeen {
+    let names = config.repositories.keys();
+    let seen = join_all(
+        names.map(async |name| (name.clone(), board.catalogues.of(config, &board.dir, name).await)),
+    );
+    seen.await.into_iter().collect()
+}
+
+fn backup(repository: &str, seen: &Seen, backup: &BackupInfo) -> Backup {
+    let id = backup.id.to_string();
+    let proved = seen.proofs.get(&id).map(|proof| {
+        let what = if proof.ok { "whole" } else { "damaged" };
+        format!("{what} ({}, {})", proof.by.name(), proof.at)
+    });
+    let kind = if backup.kind == BackupKind::Full { "full" } else { "incremental" };
+    Backup {
+        proved,
+        repository: repository.to_owned(),
+        source: backup.meta.source.clone(),
+        engine: backup.meta.engine.clone(),
+        created_at: time(taken_at(backup)),
+        kind: kind.to_owned(),
+        bytes: backup.meta.byte_len,
+        bytes_stored: backup.bytes_stored,
+        pages: backup.meta.page_count,
+        pages_changed: backup.pages_changed,
+        duration_ms: backup.duration_ms,
+        way: backup.meta.way.clone(),
+        fingerprint: backup.fingerprint.to_string(),
+        tags: backup.meta.tags.clone(),
+        id,
+    }
+}
+
+/// What backups are asked for.
+#[derive(Debug, Clone, Default, serde::Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Of this repository.
+    pub(super) repository: String,
+    /// Of this source.
+    pub(super) source: String,
+    /// With this tag: KEY=VALUE, or KEY with any value.
+    pub(super) tag: String,
+}
+
+impl Filter {
+    fn fits(&self, repository: &str, backup: &BackupInfo) -> bool {
+        let is = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
+        let tagged = match self.tag.split_once('=') {
+            Some((key, value)) => backup.meta.tags.get(key).is_some_and(|found| found == value),
+            None => self.tag.is_empty() || backup.meta.tags.contains_key(&self.tag),
+        };
+        is(&self.repository, repository) && is(&self.source, &backup.meta.source) && tagged
+    }
+}
+
+/// The backups that are asked for, newest first, and why some may be missing.
+pub(super) async fn backups(board: &Board, filter: &Filter) -> (Vec<Backup>, Vec<String>) {
+    let all = all_seen(board, &board.config()).await;
+    let mut found = Vec::new();
+    for (name, seen) in &all {
+        let fitting = seen.backups.iter().filter(|backup| filter.fits(name, backup));
+        found.extend(fitting.map(|one| (taken_at(one), backup(name, seen, one))));
+    }
+    found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let problems = all.iter().filter_map(|(name, seen)| problem(name, seen)).collect();
+    (found.into_iter().map(|(_, backup)| backup).collect(), problems)
+}
+
+/// What is wrong with what is known of a repository.
+fn problem(name: &str, seen: &Seen) -> Option<String> {
+    match (&seen.error, seen.at) {
+        (Some(error), _) => Some(format!("{name}: {error}")),
+        (None, None) => Some(format!("{name}: is still being looked at")),
+        (None, Some(_)) => None,
+    }
+}
+
+fn repository(name: &str, seen: &Seen) -> Repository {
+    let sum = |of: fn(&BackupInfo) -> u64| seen.backups.iter().map(of).fold(0, u64::saturating_add);
+    Repository {
+        name: name.to_owned(),
+        seen: seen.at.map(time),
+        backups: seen.backups.len() as u64,
+        bytes_stored: sum(|backup| backup.bytes_stored),
+        bytes: sum(|backup| backup.meta.byte_len),
+        error: seen.error.clone(),
+    }
+}
+
+/// The schedules that are on and back a source up.
+fn schedules_of<'a>(
+    config: &'a Config,
+    source: &'a str,
+) -> impl Iterator<Item = &'a ScheduleConfig> {
+    config.schedules.values().filter(move |schedule| {
+        schedule.enabled
+            && schedule.action == Action::Backup
+            && schedule.sources(config).iter().any(|name| name == source)
+    })
+}
+
+/// How old a source's newest backup may become, in seconds, and when its next run is: of the schedule that runs most often.
+fn objective(config: &Config, source: &str, now: DateTime<Utc>) -> Option<(i64, DateTime<Utc>)> {
+    let of = |schedule: &ScheduleConfig| {
+        let zone = schedule.timezone.map_or_else(|| config.zone(), |zone| zone.0);
+        let next: Vec<DateTime<Utc>> = schedule.cron.0.after(now, zone).take(AHEAD).collect();
+        let longest = next.windows(2).map(|two| (two[1] - two[0]).num_seconds()).max()?;
+        Some((longest.saturating_mul(2), *next.first()?))
+    };
+    let all: Vec<(i64, DateTime<Utc>)> = schedules_of(config, source).filter_map(of).collect();
+    let objective = all.iter().map(|(objective, _)| *objective).min()?;
+    Some((objective, all.iter().map(|(_, next)| *next).min()?))
+}
+
+/// What a source's backups are called in the repository, where that is not its own name.
+fn names_of(config: &Config, source: &str) -> Vec<String> {
+    let named = config.schedules.values().filter_map(|schedule| schedule.name.as_ref());
+    let named = named.map(|name| name.get_ref().replace("{source}", source));
+    std::iter::once(source.to_owned()).chain(named.filter(|name| !name.contains('{'))).collect()
+}
+
+fn stand(
+    config: &Config,
+    name: &str,
+    path: &str,
+    (seen, records): (&AllSeen, &[Record]),
+) -> Source {
+    let now = clock::calendar_now();
+    let names = names_of(config, name);
+    let backups = || {
+        let all = seen.values().flat_map(|seen| &seen.backups);
+        all.filter(|backup| names.contains(&backup.meta.source))
+    };
+    let newest = backups().map(taken_at).max();
+    let age = newest.map(|newest| (now - newest).num_seconds());
+    let promise = objective(config, name, now);
+    let own = |record: &&Record| record.source.as_deref() == Some(name);
+    let ended = records.iter().filter(own).filter(|record| record.action == Action::Backup);
+    // A run that failed and is tried again has not failed for good; it stands badly all the same.
+    let tells = |record: &&Record| record.decides() || record.outcome == RunOutcome::Failed;
+    let failed = ended.clone().rfind(tells).filter(|last| last.outcome == RunOutcome::Failed);
+    let (standing, because) = match (failed, promise, age) {
+        (Some(last), ..) => {
+            let why = last.error.as_deref().unwrap_or("no reason is known");
+            (Standing::Failing, format!("the last run failed: {why}"))
+        }
+        (None, None, _) => (Standing::Unprotected, "no schedule that is on backs it up".into()),
+        (None, Some(_), None) => {
+            let places: Vec<String> = schedules_of(config, name)
+                .flat_map(|schedule| schedule.repositories(config))
+                .collect();
+            let problem = seen
+                .iter()
+                .filter(|(name, _)| places.contains(name))
+                .find_map(|(name, seen)| problem(name, seen));
+            (Standing::Unknown, problem.unwrap_or_else(|| "there is no backup of it yet".into()))
+        }
+        (None, Some((objective, _)), Some(age)) if age > objective => {
+            (Standing::Late, "its newest backup is older than two of its runs are apart".into())
+        }
+        _ => (Standing::Protected, "its newest backup is as young as it should be".into()),
+    };
+    let strip: Vec<Run> = ended.map(Run::from).collect();
+    Source {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        standing,
+        because,
+        newest: newest.map(time),
+        age_seconds: age,
+        objective_seconds: promise.map(|(objective, _)| objective),
+        next: promise.map(|(_, next)| time(next)),
+        backups: backups().count() as u64,
+        bytes_stored: backups().map(|backup| backup.bytes_stored).fold(0, u64::saturating_add),
+        runs: strip.split_at(strip.len().saturating_sub(STRIP)).1.to_vec(),
+    }
+}
+
+/// All at a glance.
+pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
+    let config = board.config();
+    let seen = all_seen(board, &config).await;
+    let records = records(board).await?;
+    let of = |(name, source): (&String, &SourceConfig)| {
+        stand(&config, name, &source.path, (&seen, &records))
+    };
+    let mut sources: Vec<Source> = config.sources.iter().map(of).collect();
+    sources.sort_by(|a, b| (a.standing, &a.name).cmp(&(b.standing, &b.name)));
+    let running: Vec<Running> = board.running().await.into_iter().map(|(_, run)| run).collect();
+    let repositories = seen.iter().map(|(name, seen)| repository(name, seen)).collect();
+    Ok(Overview { sources, running, repositories })
+}
