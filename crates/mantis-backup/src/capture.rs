@@ -10,8 +10,8 @@ use crate::buffers::Buffers;
 
 /// Bytes read from a source at once.
 const BATCH_LEN: usize = 1 << 20;
-/// Runs handed over at once, at most: where single pages changed, each would wake the other side.
-const RUNS_AT_ONCE: usize = 64;
+/// Bytes of short runs handed over at once: where single pages changed, each would wake the other side.
+const SHORT_AT_ONCE: usize = 256 << 10;
 /// Batches read ahead of the pipeline.
 const READ_AHEAD: usize = 4;
 /// A run shorter than this gets memory of its own: a buffer for a whole batch would be wasted on it.
@@ -36,7 +36,7 @@ pub(crate) fn capture(
         let size = geometry.page_size;
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
-        let mut short = Vec::new();
+        let (mut short, mut short_len) = (Vec::new(), 0);
         for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
             let len = range.len() as usize * size.bytes();
             let run = if len < SHORT_LEN {
@@ -52,8 +52,12 @@ pub(crate) fn capture(
             let failed = run.is_err();
             let runs = run.map(|run| {
                 short.push(run);
-                let enough = len >= SHORT_LEN || short.len() >= RUNS_AT_ONCE;
-                if enough { std::mem::take(&mut short) } else { Vec::new() }
+                short_len += len;
+                if short_len < SHORT_AT_ONCE && len < SHORT_LEN {
+                    return Vec::new();
+                }
+                short_len = 0;
+                std::mem::take(&mut short)
             });
             let nothing_yet = runs.as_ref().is_ok_and(Vec::is_empty);
             if !nothing_yet && (sender.blocking_send(runs).is_err() || failed) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use mantis_repo::BackupInfo;
+use mantis_repo::{BackupInfo, Repository};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -16,6 +16,9 @@ use crate::{Error, clock};
 
 /// How old what was seen may be when it is asked for.
 const FRESH: Duration = Duration::from_secs(10);
+/// How long a repository stays open: to derive its key anew for each look would take a core's time, and to keep it for ever would keep it in
+/// memory for nobody.
+const OPEN: Duration = Duration::from_secs(600);
 /// How long a page waits for a store.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -38,17 +41,31 @@ struct Slot {
     /// When it was last looked at, if that has ended.
     ended: Option<Instant>,
     under_way: bool,
+    open: Option<Open>,
+}
+
+/// A repository that is open.
+#[derive(Debug, Clone)]
+struct Open {
+    place: Place,
+    since: Instant,
+    repo: Repository,
 }
 
 /// What the repositories hold.
 #[derive(Debug, Default)]
 pub(super) struct Catalogues(Mutex<BTreeMap<String, Slot>>);
 
-async fn look(place: Place, dir: StateDir) -> Result<Seen, Error> {
-    let repo = place.open().await?;
-    let backups = repo.catalogue().await?.backups;
-    let proofs = dir.proofs().of(&repo)?;
-    Ok(Seen { at: Some(clock::calendar_now()), backups, proofs, error: None })
+/// Looks at a repository: at one that is open, if it is the same and not for long.
+async fn look(place: Place, open: Option<Open>, dir: StateDir) -> Result<(Open, Seen), Error> {
+    let open = match open.filter(|it| it.place == place && it.since.elapsed() < OPEN) {
+        Some(open) => open,
+        None => Open { repo: place.open().await?, place, since: Instant::now() },
+    };
+    let backups = open.repo.catalogue().await?.backups;
+    let proofs = dir.proofs().of(&open.repo)?;
+    let seen = Seen { at: Some(clock::calendar_now()), backups, proofs, error: None };
+    Ok((open, seen))
 }
 
 impl Catalogues {
@@ -94,6 +111,7 @@ impl Catalogues {
             seen: watch::channel(Arc::default()).0,
             ended: None,
             under_way: false,
+            open: None,
         });
         let receiver = slot.seen.subscribe();
         if slot.under_way || slot.ended.is_some_and(|ended| ended.elapsed() < FRESH) {
@@ -101,25 +119,32 @@ impl Catalogues {
         }
         slot.under_way = true;
         let (all, name, dir) = (Arc::clone(self), name.to_owned(), dir.clone());
+        let open = slot.open.take();
         let runtime = tokio::runtime::Handle::current();
         // On a thread of its own, as runs are: the repository's futures are not known to be `Send`.
         tokio::task::spawn_blocking(move || {
-            let looked = runtime.block_on(look(place, dir));
+            let looked = runtime.block_on(look(place, open, dir));
             all.end(&name, looked);
         });
         receiver
     }
 
-    fn end(&self, name: &str, looked: Result<Seen, Error>) {
+    fn end(&self, name: &str, looked: Result<(Open, Seen), Error>) {
         let mut slots = self.slots();
         let Some(slot) = slots.get_mut(name) else { return };
         (slot.under_way, slot.ended) = (false, Some(Instant::now()));
-        slot.seen.send_modify(|seen| {
-            *seen = Arc::new(looked.unwrap_or_else(|error| {
+        let now = match looked {
+            Ok((open, seen)) => {
+                slot.open = Some(open);
+                seen
+            }
+            Err(error) => {
                 // What was seen before is still the best that is known.
                 let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-                Seen { error: Some(format!("{}{help}", error.chain())), ..Seen::clone(seen) }
-            }));
-        });
+                let error = Some(format!("{}{help}", error.chain()));
+                Seen { error, ..Seen::clone(&slot.seen.borrow()) }
+            }
+        };
+        slot.seen.send_replace(Arc::new(now));
     }
 }

@@ -16,7 +16,7 @@ use crate::{Error, known_keys, open_repository, secrets};
 use super::no_such;
 
 /// A repository and its name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::daemon) struct Place {
     pub(in crate::daemon) name: String,
     config: RepositoryConfig,
