@@ -12,9 +12,10 @@ use super::Board;
 use super::catalogues::Seen;
 use super::facts::{Backup, Job, Overview, Repository, Run, Running, Source, Standing};
 use super::words;
+use crate::Error;
+use crate::clock::{self, host_name};
 use crate::config::{Action, Config, ScheduleConfig, SourceConfig};
 use crate::daemon::{Record, RunOutcome, arrange};
-use crate::{Error, clock};
 
 /// Runs of a source that are shown.
 const STRIP: usize = 30;
@@ -237,11 +238,43 @@ fn objective(config: &Config, source: &str, now: DateTime<Utc>) -> Option<(i64, 
     Some((objective, all.iter().map(|(_, next)| *next).min()?))
 }
 
-/// What a source's backups are called in the repository, where that is not its own name.
+/// What a source's backups may be called in the repositories: its own name, and those that its schedules give, on or not, where a date and
+/// a time are left open.
 fn names_of(config: &Config, source: &str) -> Vec<String> {
-    let named = config.schedules.values().filter_map(|schedule| schedule.name.as_ref());
-    let named = named.map(|name| name.get_ref().replace("{source}", source));
-    std::iter::once(source.to_owned()).chain(named.filter(|name| !name.contains('{'))).collect()
+    let own = std::iter::once(source.to_owned());
+    let given = config.schedules.iter().filter(|(_, schedule)| {
+        schedule.action == Action::Backup
+            && schedule.sources(config).iter().any(|name| name == source)
+    });
+    let given = given.filter_map(|(schedule, of)| {
+        let name = of.name.as_ref()?.get_ref();
+        let named = [("{source}", source), ("{schedule}", schedule), ("{host}", &host_name())];
+        Some(named.iter().fold(name.clone(), |name, (key, value)| name.replace(key, value)))
+    });
+    own.chain(given).collect()
+}
+
+/// Whether a name is one that a template makes, whatever its date and its time.
+fn is_named(template: &str, name: &str) -> bool {
+    let open = template.replace("{time}", "{date}");
+    let mut pieces = open.split("{date}");
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    true
 }
 
 fn stand(
@@ -254,7 +287,7 @@ fn stand(
     let names = names_of(config, name);
     let backups = || {
         let all = seen.values().flat_map(|seen| &seen.backups);
-        all.filter(|backup| names.contains(&backup.meta.source))
+        all.filter(|backup| names.iter().any(|name| is_named(name, &backup.meta.source)))
     };
     let newest = backups().map(taken_at).max();
     let age = newest.map(|newest| (now - newest).num_seconds());
@@ -314,4 +347,25 @@ pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
     let running: Vec<Running> = board.running().await.into_iter().map(|(_, run)| run).collect();
     let repositories = seen.iter().map(|(name, seen)| repository(name, seen)).collect();
     Ok(Overview { sources, running, repositories })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn dates_and_times_are_left_open() {
+        for (template, name, fits) in [
+            ("app", "app", true),
+            ("app", "app2", false),
+            ("app-{date}", "app-2026-11-27", true),
+            ("app-{date}", "other-2026-11-27", false),
+            ("{date}-app", "2026-11-27-app", true),
+            ("app-{date}-{time}-x", "app-2026-11-27-0100-x", true),
+            ("app-{date}-{time}-x", "app-2026-x", false),
+            ("", "app", false),
+        ] {
+            assert_eq!(is_named(template, name), fits, "{template} {name}");
+        }
+    }
 }
