@@ -225,9 +225,9 @@ mod tests {
             let len = usual_segment_len(gib << 30);
             (len >> 20, at_once(len))
         };
-        assert_eq!([0, 1, 128].map(of), [(8, 4); 3]);
+        assert_eq!([0, 1, 128].map(of), [(8, 3); 3]);
         assert_eq!([129, 256].map(of), [(16, 3); 2]);
         assert_eq!([257, 10_240, 262_144].map(of), [(24, 2); 3]);
-        assert_eq!((at_once(1), at_once(1 << 30)), (4, 2));
+        assert_eq!((at_once(1), at_once(1 << 30)), (3, 2));
     }
 }
