@@ -89,6 +89,13 @@ impl Error {
         mantis_sink::error_chain(self)
     }
 
+    /// The same, and what to do about it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn chain_and_help(&self) -> String {
+        let help = self.help().map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{}{help}", self.chain())
+    }
+
     /// Something asked for that makes no sense.
     pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), help: help.into() }

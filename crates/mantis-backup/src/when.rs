@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use mantis_repo::UnixMillis;
 
 /// Text that names no time.
@@ -29,6 +29,12 @@ pub fn format_time(time: UnixMillis) -> String {
         || "a time out of range".into(),
         |time| time.to_rfc3339_opts(SecondsFormat::Millis, true),
     )
+}
+
+/// A time in RFC 3339, in its own zone, with seconds.
+#[cfg(feature = "daemon")]
+pub(crate) fn format_seconds<Z: TimeZone>(time: &DateTime<Z>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Reads a time in RFC 3339.

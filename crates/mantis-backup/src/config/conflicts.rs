@@ -4,17 +4,6 @@ use std::collections::BTreeMap;
 
 use super::{Action, Config};
 
-/// What a source is called in a repository, as far as that is known before a run: times of runs stand as they are.
-fn name_of(config: &Config, schedule: &str, source: &str) -> String {
-    let template = config.schedules.get(schedule).and_then(|schedule| schedule.name.as_ref());
-    match template {
-        None => source.to_owned(),
-        Some(template) => {
-            template.get_ref().replace("{source}", source).replace("{schedule}", schedule)
-        }
-    }
-}
-
 /// Pairs of schedules, by their names, that back up under one name in one repository and keep by different rules: retention looks
 /// at all backups of a name, so that each would remove what the other is to keep. With the name, and the repository.
 pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
@@ -28,7 +17,7 @@ pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
         let retention = schedule.retention.as_ref().map(|name| name.get_ref().as_str());
         for repository in schedule.repositories(config) {
             for source in schedule.sources(config) {
-                let name = name_of(config, schedule_name, &source);
+                let name = schedule.backups_name(schedule_name, &source);
                 let known = seen
                     .entry((repository.clone(), name.clone()))
                     .or_insert((schedule_name, retention));

@@ -172,6 +172,21 @@ impl ScheduleConfig {
         first.into_iter().chain(self.copy_to.iter().map(|name| name.get_ref().clone())).collect()
     }
 
+    /// Whose times of day it means.
+    #[must_use]
+    pub fn zone(&self, config: &Config) -> Tz {
+        self.timezone.map_or_else(|| config.zone(), |zone| zone.0)
+    }
+
+    /// What a source's backups by it, under this name of its own, are called in the repository, as far as that is known before a run: the
+    /// host and times of runs stand as they are.
+    pub(crate) fn backups_name(&self, own: &str, source: &str) -> String {
+        self.name.as_ref().map_or_else(
+            || source.to_owned(),
+            |name| name.get_ref().replace("{source}", source).replace("{schedule}", own),
+        )
+    }
+
     /// The names of its jobs, each with the source that it is for, if it is for one.
     #[must_use]
     pub fn job_ids(&self, name: &str, config: &Config) -> Vec<(String, Option<String>)> {
@@ -192,14 +207,13 @@ impl ScheduleConfig {
             delay,
             max_delay: self.retry_max_delay.map_or(usual.max_delay, |delay| delay.0).max(delay),
         };
-        let zone = self.timezone.map_or_else(|| config.zone(), |zone| zone.0);
         Job {
             jitter: self.jitter.map_or(Duration::ZERO, |jitter| jitter.0),
             missed: self.missed,
             overlap: self.overlap,
             retry,
             timeout: self.timeout.map(|timeout| timeout.0),
-            ..Job::new(id, self.cron.0.clone(), zone)
+            ..Job::new(id, self.cron.0.clone(), self.zone(config))
         }
     }
 }

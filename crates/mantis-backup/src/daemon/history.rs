@@ -1,6 +1,6 @@
 //! What was run: a file of JSON lines, the oldest of which go when it grows too long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -108,6 +108,12 @@ impl Record {
         }
     }
 
+    /// Whether it is of this schedule, or of this job.
+    #[must_use]
+    pub fn is_of(&self, name: &str) -> bool {
+        self.schedule == name || self.job() == name
+    }
+
     /// The job's name: the schedule, and the source where it is of one.
     #[must_use]
     pub fn job(&self) -> String {
@@ -204,6 +210,27 @@ impl History {
                 each(record);
             }
         }
+    }
+
+    /// The newest of the records that fit, so many at most, oldest first.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn newest(
+        &self,
+        limit: usize,
+        fits: impl Fn(&Record) -> bool,
+    ) -> Result<VecDeque<Record>, Error> {
+        let mut newest = VecDeque::new();
+        self.read(|record| {
+            if fits(&record) {
+                newest.push_back(record);
+                if newest.len() > limit {
+                    newest.pop_front();
+                }
+            }
+        })?;
+        Ok(newest)
     }
 
     /// The last record of each job that decides whether it is well.

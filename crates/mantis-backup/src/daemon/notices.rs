@@ -1,10 +1,11 @@
 //! What is told of runs.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Entry, Report, RunOutcome};
 use crate::config::Occasion;
 use crate::notify::Notice;
+use crate::when::format_seconds;
 
 /// What a job is called in sentences.
 pub(super) fn subject(entry: &Entry) -> String {
@@ -72,11 +73,11 @@ pub(super) fn of_missed(
     (first, last): (DateTime<Utc>, DateTime<Utc>),
     made_up: usize,
 ) -> Notice {
-    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let when = if count == 1 {
-        format!("1 run was missed, of {}", time(first))
+        format!("1 run was missed, of {}", format_seconds(&first))
     } else {
-        format!("{count} runs were missed, from {} to {}", time(first), time(last))
+        let (first, last) = (format_seconds(&first), format_seconds(&last));
+        format!("{count} runs were missed, from {first} to {last}")
     };
     let then = match made_up {
         0 => "they are not made up for".to_owned(),

@@ -6,6 +6,8 @@ use mantis_schedule::{Agenda, Job, ScheduleError};
 
 use chrono::{DateTime, Utc};
 
+use super::StateDir;
+use crate::Error;
 use crate::config::{Action, Config};
 
 /// What a job is of.
@@ -86,4 +88,17 @@ pub fn arrange(
     }
     agenda.set_max_running(usize::try_from(config.max_running).unwrap_or(usize::MAX));
     Ok(roster)
+}
+
+impl StateDir {
+    /// What is due, and the jobs of a configuration put into it, as the next daemon would: to be looked at.
+    ///
+    /// # Errors
+    /// As [`Self::agenda`].
+    pub fn planned(&self, config: &Config, now: DateTime<Utc>) -> Result<(Agenda, Roster), Error> {
+        let mut agenda = Agenda::new(self.agenda()?, 1);
+        let roster = arrange(&mut agenda, config, now)
+            .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;
+        Ok((agenda, roster))
+    }
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use mantis_retention::calendar_time;
-use mantis_schedule::{Agenda, Outcome, Run, RunId};
+use mantis_schedule::{Outcome, Run, RunId};
 use serde_json::{Value, json};
 
 use super::schedule_list::list;
@@ -16,8 +16,9 @@ use crate::cli::output::table;
 use crate::config::{Config, find, load};
 use crate::daemon::control::{Request, ask};
 use crate::daemon::{
-    Entry, Freshness, History, Jobs, Order, Record, Roster, RunOutcome, StateDir, Worker, arrange,
+    Entry, Freshness, History, Jobs, Order, Record, Roster, RunOutcome, StateDir, Worker,
 };
+use crate::when::format_seconds;
 use crate::{Error, clock, local_zone};
 
 pub(crate) async fn run(context: &Context, what: ScheduleCommand) -> Result<Ending, Error> {
@@ -30,7 +31,7 @@ pub(crate) async fn run(context: &Context, what: ScheduleCommand) -> Result<Endi
             let times: Vec<String> = expression
                 .after(from, zone)
                 .take(count)
-                .map(|time| time.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, true))
+                .map(|time| format_seconds(&time.with_timezone(&zone)))
                 .collect();
             context.result(&json!(times))?;
             for time in &times {
@@ -164,15 +165,9 @@ fn history(
     (name, failed): (Option<&str>, bool),
     limit: usize,
 ) -> Result<Ending, Error> {
-    let mut records = std::collections::VecDeque::new();
-    history.read(|record| {
-        let fits = name.is_none_or(|name| record.schedule == name || record.job() == name);
-        if fits && !(failed && record.outcome == RunOutcome::Done) {
-            records.push_back(record);
-            if records.len() > limit {
-                records.pop_front();
-            }
-        }
+    let records = history.newest(limit, |record| {
+        let of_it = name.is_none_or(|name| record.is_of(name));
+        of_it && !(failed && record.outcome == RunOutcome::Done)
     })?;
     context.result(&Value::Array(records.iter().map(record_json).collect()))?;
     if records.is_empty() {
@@ -184,7 +179,7 @@ fn history(
     rows.extend(records.iter().map(|record| {
         let outcome = if record.again { "failed, again" } else { record.outcome.name() };
         vec![
-            record.began.to_rfc3339_opts(SecondsFormat::Secs, true),
+            format_seconds(&record.began),
             record.job(),
             record.action.name().to_owned(),
             outcome.to_owned(),
@@ -230,11 +225,10 @@ async fn pause(context: &Context, request: Request) -> Result<Ending, Error> {
 
 fn pause_in_state(dir: &StateDir, config: &Config, request: &Request) -> Result<Value, Error> {
     let _lock = dir.lock()?;
-    let mut agenda = Agenda::new(dir.agenda()?, 1);
+    let (mut agenda, roster) = dir.planned(config, clock::calendar_now())?;
     let failed = |error: mantis_schedule::ScheduleError| {
         Error::usage(error.to_string(), "`mantis schedule list` shows what there is")
     };
-    let roster = arrange(&mut agenda, config, clock::calendar_now()).map_err(failed)?;
     let (Request::Pause { name } | Request::Resume { name } | Request::Run { name }) = request
     else {
         return Ok(Value::Null);

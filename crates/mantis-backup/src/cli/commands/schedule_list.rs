@@ -1,7 +1,5 @@
 //! `mantis schedule list`
 
-use chrono::SecondsFormat;
-use mantis_schedule::Agenda;
 use serde_json::{Value, json};
 
 use super::schedule::record_json;
@@ -9,8 +7,9 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::table;
 use crate::config::Config;
+use crate::daemon::StateDir;
 use crate::daemon::control::{Request, ask};
-use crate::daemon::{StateDir, arrange};
+use crate::when::format_seconds;
 use crate::{Error, clock};
 
 fn text(value: &Value) -> String {
@@ -39,9 +38,7 @@ fn row(job: &Value) -> Vec<String> {
 pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, Error> {
     let dir = StateDir::of(Some(config))?;
     let now = clock::calendar_now();
-    let mut agenda = Agenda::new(dir.agenda()?, 1);
-    let roster = arrange(&mut agenda, config, now)
-        .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;
+    let (agenda, roster) = dir.planned(config, now)?;
     let last = dir.history().last()?;
     // What the state has as running is so only if there is a daemon to run it.
     let daemon = ask(&dir, &Request::Status).await.ok().flatten();
@@ -50,9 +47,7 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
         .filter_map(|(job, state)| {
             let entry = roster.get(&job.id)?;
             let next = if state.paused { None } else { job.cron.next_after(now, job.zone) };
-            let next = next.map(|next| {
-                next.with_timezone(&job.zone).to_rfc3339_opts(SecondsFormat::Secs, true)
-            });
+            let next = next.map(|next| format_seconds(&next.with_timezone(&job.zone)));
             Some(json!({
                 "job": job.id,
                 "schedule": entry.schedule,

@@ -86,7 +86,7 @@ async fn jobs(State(board): State<Board>) -> Response {
 #[utoipa::path(get, path = "/runs", params(RunFilter), responses((status = 200, body = Vec<Run>), (status = 500, body = Problem)))]
 async fn runs(State(board): State<Board>, Query(filter): Query<RunFilter>) -> Response {
     let limit = filter.limit.unwrap_or(100).min(MOST_RUNS);
-    answer(gather::runs(&board, filter.job.as_deref(), filter.outcome.as_deref(), limit).await)
+    answer(gather::runs(&board, filter.job, filter.outcome, limit).await)
 }
 
 /// Backups, newest first, of all repositories.

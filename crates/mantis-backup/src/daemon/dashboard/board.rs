@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::catalogues::Catalogues;
+use super::facts::Running;
 use crate::config::Config;
 use crate::daemon::handle::Command;
 use crate::daemon::{Handle, StateDir};
@@ -32,20 +33,9 @@ impl Board {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// What runs, by the name of its job: when it was due, which try it is, and for how many seconds it has run.
-    pub(super) async fn running(&self) -> Vec<(String, super::facts::Running)> {
-        let Ok(status) = self.handle.ask(Command::Status).await else { return Vec::new() };
-        let running = status["running"].as_array().cloned().unwrap_or_default();
-        let of = |run: &serde_json::Value| {
-            let job = run["job"].as_str()?.to_owned();
-            let facts = super::facts::Running {
-                job: job.clone(),
-                attempt: u32::try_from(run["attempt"].as_u64()?).ok()?,
-                scheduled: run["scheduled"].as_str()?.to_owned(),
-                seconds: run["seconds"].as_u64()?,
-            };
-            Some((job, facts))
-        };
-        running.iter().filter_map(of).collect()
+    /// What runs.
+    pub(super) async fn running(&self) -> Vec<Running> {
+        let Ok(mut status) = self.handle.ask(Command::Status).await else { return Vec::new() };
+        serde_json::from_value(status["running"].take()).unwrap_or_default()
     }
 }

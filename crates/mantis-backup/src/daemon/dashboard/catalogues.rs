@@ -82,30 +82,25 @@ impl Catalogues {
                 return Arc::new(Seen { error: Some(error.chain()), ..Seen::default() });
             }
         };
-        let mut seen = self.begin(place, dir, name);
-        let begun = Arc::clone(&seen.borrow_and_update());
-        if self.is_under_way(name) {
+        let (mut seen, is_under_way) = self.begin(place, dir, name);
+        if is_under_way {
             let _ = tokio::time::timeout(PATIENCE, seen.changed()).await;
-            return Arc::clone(&seen.borrow());
         }
-        begun
+        let seen = seen.borrow();
+        Arc::clone(&seen)
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_under_way(&self, name: &str) -> bool {
-        self.slots().get(name).is_some_and(|slot| slot.under_way)
-    }
-
-    /// Has a repository looked at where that is due; what tells when it was.
+    /// Has a repository looked at where that is due; what tells when it was, and whether that is still to come.
     fn begin(
         self: &Arc<Self>,
         place: Place,
         dir: &StateDir,
         name: &str,
-    ) -> watch::Receiver<Arc<Seen>> {
+    ) -> (watch::Receiver<Arc<Seen>>, bool) {
         let mut slots = self.slots();
         let slot = slots.entry(name.to_owned()).or_insert_with(|| Slot {
             seen: watch::channel(Arc::default()).0,
@@ -113,20 +108,25 @@ impl Catalogues {
             under_way: false,
             open: None,
         });
+        // Whoever looks cannot end before the slots are let go of: its end is a change for this receiver.
         let receiver = slot.seen.subscribe();
         if slot.under_way || slot.ended.is_some_and(|ended| ended.elapsed() < FRESH) {
-            return receiver;
+            return (receiver, slot.under_way);
         }
         slot.under_way = true;
         let (all, name, dir) = (Arc::clone(self), name.to_owned(), dir.clone());
         let open = slot.open.take();
         let runtime = tokio::runtime::Handle::current();
         // On a thread of its own, as runs are: the repository's futures are not known to be `Send`.
-        tokio::task::spawn_blocking(move || {
-            let looked = runtime.block_on(look(place, open, dir));
+        let looking = tokio::task::spawn_blocking(move || runtime.block_on(look(place, open, dir)));
+        tokio::spawn(async move {
+            let looked = looking.await.unwrap_or_else(|error| {
+                let doing = format!("look at the repository {name}");
+                Err(Error::Other { doing, source: error.into(), help: None })
+            });
             all.end(&name, looked);
         });
-        receiver
+        (receiver, true)
     }
 
     fn end(&self, name: &str, looked: Result<(Open, Seen), Error>) {
@@ -140,8 +140,7 @@ impl Catalogues {
             }
             Err(error) => {
                 // What was seen before is still the best that is known.
-                let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-                let error = Some(format!("{}{help}", error.chain()));
+                let error = Some(error.chain_and_help());
                 Seen { error, ..Seen::clone(&slot.seen.borrow()) }
             }
         };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// How a source stands.
@@ -87,8 +87,8 @@ pub(super) struct Run {
     pub(super) error: Option<String>,
 }
 
-/// A run under way.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+/// A run under way, as the supervisor tells of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(super) struct Running {
     /// Its job.
     pub(super) job: String,

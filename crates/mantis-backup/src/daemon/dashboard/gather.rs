@@ -1,21 +1,21 @@
 //! The facts, put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use mantis_repo::{BackupInfo, BackupKind};
-use mantis_schedule::Agenda;
 
 use super::Board;
 use super::catalogues::Seen;
-use super::facts::{Backup, Job, Overview, Repository, Run, Running, Source, Standing};
+use super::facts::{Backup, Job, Overview, Repository, Run, Source, Standing};
 use super::words;
 use crate::Error;
 use crate::clock::{self, host_name};
 use crate::config::{Action, Config, ScheduleConfig, SourceConfig};
-use crate::daemon::{Record, RunOutcome, arrange};
+use crate::daemon::{Record, RunOutcome};
+use crate::when::format_seconds;
 
 /// Runs of a source that are shown.
 const STRIP: usize = 30;
@@ -24,10 +24,6 @@ const AHEAD: usize = 10;
 
 /// What was seen in each repository, by its name.
 type AllSeen = BTreeMap<String, Arc<Seen>>;
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
 
 fn taken_at(backup: &BackupInfo) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(backup.meta.created_at.0).unwrap_or_default()
@@ -39,8 +35,8 @@ impl From<&Record> for Run {
             job: record.job(),
             action: record.action.name().to_owned(),
             outcome: record.outcome.name().to_owned(),
-            scheduled: time(record.scheduled),
-            began: time(record.began),
+            scheduled: format_seconds(&record.scheduled),
+            began: format_seconds(&record.began),
             duration_ms: record.duration_ms,
             attempt: record.attempt,
             backup: record.backup.clone(),
@@ -61,40 +57,30 @@ async fn reading<T: Send + 'static>(
     })?
 }
 
-/// All records, oldest first.
-async fn records(board: &Board) -> Result<Vec<Record>, Error> {
-    let history = board.dir.history();
-    reading(move || {
-        let mut records = Vec::new();
-        history.read(|record| records.push(record))?;
-        Ok(records)
-    })
-    .await
-}
-
 /// The last runs, newest first; those of one job, or of a schedule, where one is named.
 pub(super) async fn runs(
     board: &Board,
-    of: Option<&str>,
-    outcome: Option<&str>,
+    of: Option<String>,
+    outcome: Option<String>,
     limit: usize,
 ) -> Result<Vec<Run>, Error> {
-    let records = records(board).await?;
-    let fits = |record: &&Record| {
-        of.is_none_or(|of| record.schedule == of || record.job() == of)
-            && outcome.is_none_or(|outcome| record.outcome.name() == outcome)
-    };
-    Ok(records.iter().rev().filter(fits).take(limit).map(Run::from).collect())
+    let history = board.dir.history();
+    reading(move || {
+        let records = history.newest(limit, |record| {
+            of.as_ref().is_none_or(|of| record.is_of(of))
+                && outcome.as_ref().is_none_or(|outcome| record.outcome.name() == outcome)
+        })?;
+        Ok(records.iter().rev().map(Run::from).collect())
+    })
+    .await
 }
 
 /// Every job of the configuration that is on.
 pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
     let (config, dir, now) = (board.config(), board.dir.clone(), clock::calendar_now());
-    let running: Vec<String> = board.running().await.into_iter().map(|(job, _)| job).collect();
+    let running = board.running().await;
     reading(move || {
-        let mut agenda = Agenda::new(dir.agenda()?, 1);
-        let roster = arrange(&mut agenda, &config, now)
-            .map_err(|error| Error::usage(error.to_string(), "run `mantis config check`"))?;
+        let (agenda, roster) = dir.planned(&config, now)?;
         let last = dir.history().last()?;
         let of = |(job, state): (&mantis_schedule::Job, &mantis_schedule::JobState)| {
             let entry = roster.get(&job.id)?;
@@ -107,12 +93,9 @@ pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
                 cron: job.cron.to_string(),
                 words: words::explain(job.cron.text()).unwrap_or_default(),
                 timezone: job.zone.name().to_owned(),
-                next: next
-                    .map(|at| at.with_timezone(&job.zone))
-                    .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-                    .collect(),
+                next: next.map(|at| format_seconds(&at.with_timezone(&job.zone))).collect(),
                 paused: state.paused,
-                running: running.contains(&job.id),
+                running: running.iter().any(|run| run.job == job.id),
                 last: last.get(&job.id).map(Run::from),
             })
         };
@@ -121,8 +104,9 @@ pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
     .await
 }
 
-async fn all_seen(board: &Board, config: &Config) -> AllSeen {
-    let names = config.repositories.keys();
+/// What was seen in the repositories; in one, where one is named.
+async fn all_seen(board: &Board, config: &Config, only: &str) -> AllSeen {
+    let names = config.repositories.keys().filter(|name| only.is_empty() || *name == only);
     let seen = join_all(
         names.map(async |name| (name.clone(), board.catalogues.of(config, &board.dir, name).await)),
     );
@@ -141,7 +125,7 @@ fn backup(repository: &str, seen: &Seen, backup: &BackupInfo) -> Backup {
         repository: repository.to_owned(),
         source: backup.meta.source.clone(),
         engine: backup.meta.engine.clone(),
-        created_at: time(taken_at(backup)),
+        created_at: format_seconds(&taken_at(backup)),
         kind: kind.to_owned(),
         bytes: backup.meta.byte_len,
         bytes_stored: backup.bytes_stored,
@@ -169,27 +153,34 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn fits(&self, repository: &str, backup: &BackupInfo) -> bool {
-        let is = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
+    fn fits(&self, backup: &BackupInfo) -> bool {
+        let of_source = self.source.is_empty() || self.source == backup.meta.source;
         let tagged = match self.tag.split_once('=') {
             Some((key, value)) => backup.meta.tags.get(key).is_some_and(|found| found == value),
             None => self.tag.is_empty() || backup.meta.tags.contains_key(&self.tag),
         };
-        is(&self.repository, repository) && is(&self.source, &backup.meta.source) && tagged
+        of_source && tagged
     }
 }
 
 /// The backups that are asked for, newest first, and why some may be missing.
 pub(super) async fn backups(board: &Board, filter: &Filter) -> (Vec<Backup>, Vec<String>) {
-    let all = all_seen(board, &board.config()).await;
+    let all = all_seen(board, &board.config(), &filter.repository).await;
     let mut found = Vec::new();
     for (name, seen) in &all {
-        let fitting = seen.backups.iter().filter(|backup| filter.fits(name, backup));
+        let fitting = seen.backups.iter().filter(|backup| filter.fits(backup));
         found.extend(fitting.map(|one| (taken_at(one), backup(name, seen, one))));
     }
     found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let problems = all.iter().filter_map(|(name, seen)| problem(name, seen)).collect();
     (found.into_iter().map(|(_, backup)| backup).collect(), problems)
+}
+
+/// One backup; where it is not there, what is wrong with what is known of its repository.
+pub(super) async fn one(board: &Board, name: &str, id: &str) -> Result<Backup, Option<String>> {
+    let seen = board.catalogues.of(&board.config(), &board.dir, name).await;
+    let found = seen.backups.iter().find(|backup| backup.id.to_string() == id);
+    found.map(|found| backup(name, &seen, found)).ok_or_else(|| problem(name, &seen))
 }
 
 /// What is wrong with what is known of a repository.
@@ -205,7 +196,7 @@ fn repository(name: &str, seen: &Seen) -> Repository {
     let sum = |of: fn(&BackupInfo) -> u64| seen.backups.iter().map(of).fold(0, u64::saturating_add);
     Repository {
         name: name.to_owned(),
-        seen: seen.at.map(time),
+        seen: seen.at.as_ref().map(format_seconds),
         backups: seen.backups.len() as u64,
         bytes_stored: sum(|backup| backup.bytes_stored),
         bytes: sum(|backup| backup.meta.byte_len),
@@ -213,23 +204,25 @@ fn repository(name: &str, seen: &Seen) -> Repository {
     }
 }
 
+/// Whether a schedule, if it is on, backs a source up.
+fn backs_up(schedule: &ScheduleConfig, config: &Config, source: &str) -> bool {
+    schedule.action == Action::Backup && schedule.sources(config).iter().any(|name| name == source)
+}
+
 /// The schedules that are on and back a source up.
 fn schedules_of<'a>(
     config: &'a Config,
     source: &'a str,
 ) -> impl Iterator<Item = &'a ScheduleConfig> {
-    config.schedules.values().filter(move |schedule| {
-        schedule.enabled
-            && schedule.action == Action::Backup
-            && schedule.sources(config).iter().any(|name| name == source)
-    })
+    let on = config.schedules.values().filter(|schedule| schedule.enabled);
+    on.filter(move |schedule| backs_up(schedule, config, source))
 }
 
 /// How old a source's newest backup may become, in seconds, and when its next run is: of the schedule that runs most often.
 fn objective(config: &Config, source: &str, now: DateTime<Utc>) -> Option<(i64, DateTime<Utc>)> {
     let of = |schedule: &ScheduleConfig| {
-        let zone = schedule.timezone.map_or_else(|| config.zone(), |zone| zone.0);
-        let next: Vec<DateTime<Utc>> = schedule.cron.0.after(now, zone).take(AHEAD).collect();
+        let runs = schedule.cron.0.after(now, schedule.zone(config));
+        let next: Vec<DateTime<Utc>> = runs.take(AHEAD).collect();
         let longest = next.windows(2).map(|two| (two[1] - two[0]).num_seconds()).max()?;
         Some((longest.saturating_mul(2), *next.first()?))
     };
@@ -242,14 +235,9 @@ fn objective(config: &Config, source: &str, now: DateTime<Utc>) -> Option<(i64, 
 /// a time are left open.
 fn names_of(config: &Config, source: &str) -> Vec<String> {
     let own = std::iter::once(source.to_owned());
-    let given = config.schedules.iter().filter(|(_, schedule)| {
-        schedule.action == Action::Backup
-            && schedule.sources(config).iter().any(|name| name == source)
-    });
-    let given = given.filter_map(|(schedule, of)| {
-        let name = of.name.as_ref()?.get_ref();
-        let named = [("{source}", source), ("{schedule}", schedule), ("{host}", &host_name())];
-        Some(named.iter().fold(name.clone(), |name, (key, value)| name.replace(key, value)))
+    let given = config.schedules.iter().filter(|(_, schedule)| backs_up(schedule, config, source));
+    let given = given.map(|(name, schedule)| {
+        schedule.backups_name(name, source).replace("{host}", &host_name())
     });
     own.chain(given).collect()
 }
@@ -281,7 +269,7 @@ fn stand(
     config: &Config,
     name: &str,
     path: &str,
-    (seen, records): (&AllSeen, &[Record]),
+    (seen, records): (&AllSeen, &VecDeque<Record>),
 ) -> Source {
     let now = clock::calendar_now();
     let names = names_of(config, name);
@@ -293,7 +281,7 @@ fn stand(
     let age = newest.map(|newest| (now - newest).num_seconds());
     let promise = objective(config, name, now);
     let own = |record: &&Record| record.source.as_deref() == Some(name);
-    let ended = records.iter().filter(own).filter(|record| record.action == Action::Backup);
+    let ended = records.iter().filter(own);
     // A run that failed and is tried again has not failed for good; it stands badly all the same.
     let tells = |record: &&Record| record.decides() || record.outcome == RunOutcome::Failed;
     let failed = ended.clone().rfind(tells).filter(|last| last.outcome == RunOutcome::Failed);
@@ -324,10 +312,10 @@ fn stand(
         path: path.to_owned(),
         standing,
         because,
-        newest: newest.map(time),
+        newest: newest.as_ref().map(format_seconds),
         age_seconds: age,
         objective_seconds: promise.map(|(objective, _)| objective),
-        next: promise.map(|(_, next)| time(next)),
+        next: promise.map(|(_, next)| format_seconds(&next)),
         backups: backups().count() as u64,
         bytes_stored: backups().map(|backup| backup.bytes_stored).fold(0, u64::saturating_add),
         runs: strip.split_at(strip.len().saturating_sub(STRIP)).1.to_vec(),
@@ -337,14 +325,16 @@ fn stand(
 /// All at a glance.
 pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
     let config = board.config();
-    let seen = all_seen(board, &config).await;
-    let records = records(board).await?;
+    let seen = all_seen(board, &config, "").await;
+    let history = board.dir.history();
+    let backups = |record: &Record| record.action == Action::Backup;
+    let records = reading(move || history.newest(usize::MAX, backups)).await?;
     let of = |(name, source): (&String, &SourceConfig)| {
         stand(&config, name, &source.path, (&seen, &records))
     };
     let mut sources: Vec<Source> = config.sources.iter().map(of).collect();
     sources.sort_by(|a, b| (a.standing, &a.name).cmp(&(b.standing, &b.name)));
-    let running: Vec<Running> = board.running().await.into_iter().map(|(_, run)| run).collect();
+    let running = board.running().await;
     let repositories = seen.iter().map(|(name, seen)| repository(name, seen)).collect();
     Ok(Overview { sources, running, repositories })
 }

@@ -132,13 +132,11 @@ async fn backup(
     State(board): State<Board>,
     Path((repository, id)): Path<(String, String)>,
 ) -> Response {
-    let filter = Filter { repository, ..Filter::default() };
-    let (backups, problems) = gather::backups(&board, &filter).await;
-    match backups.into_iter().find(|backup| backup.id == id) {
-        Some(backup) => page(Ok(BackupPage { backup })),
-        None => {
-            let error = format!("there is no backup {id} in {:?}", filter.repository);
-            problem(StatusCode::NOT_FOUND, "No such backup", error, problems.join("; "))
+    match gather::one(&board, &repository, &id).await {
+        Ok(backup) => page(Ok(BackupPage { backup })),
+        Err(why) => {
+            let error = format!("there is no backup {id} in {repository:?}");
+            problem(StatusCode::NOT_FOUND, "No such backup", error, why.unwrap_or_default())
         }
     }
 }
@@ -155,7 +153,7 @@ struct OfJob {
 }
 
 async fn runs(State(board): State<Board>, Query(OfJob { job }): Query<OfJob>) -> Response {
-    let of = Some(job.as_str()).filter(|job| !job.is_empty());
+    let of = Some(job.clone()).filter(|job| !job.is_empty());
     let runs = gather::runs(&board, of, None, RUNS).await;
     page(runs.map(|runs| RunsPage { job, runs }))
 }

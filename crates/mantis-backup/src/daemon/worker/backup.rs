@@ -44,7 +44,7 @@ impl<'a> Task<'a> {
         let schedule = config.schedules.get(named).ok_or_else(|| no_such("schedule", named))?;
         let named = order.entry.source.as_deref().unwrap_or_default();
         let source = config.sources.get(named).ok_or_else(|| no_such("source", named))?;
-        let zone = schedule.timezone.map_or_else(|| config.zone(), |zone| zone.0);
+        let zone = schedule.zone(config);
         let local = clock::calendar_now().with_timezone(&zone);
         let value = |hole: &'static str| match hole {
             "date" => local.format("%Y-%m-%d").to_string(),

@@ -107,8 +107,7 @@ fn failed(error: &Error) -> Report {
     } else {
         Outcome::Failed
     };
-    let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-    Report { error: Some(format!("{}{help}", error.chain())), ..Report::new(outcome) }
+    Report { error: Some(error.chain_and_help()), ..Report::new(outcome) }
 }
 
 impl Worker for Jobs {
