@@ -96,7 +96,8 @@ fn a_live_redb_is_backed_up_between_its_commits() {
             .build()
             .unwrap();
         let (mut last, mut cleans) = (0, 0);
-        for round in 0..40 {
+        let rounds = 40;
+        for round in 0..rounds {
             let backup = system.backup("live").tag("round", round.to_string()).run().await.unwrap();
             let target = folder.path().join(format!("r{round}.redb"));
             let options = RestoreOptions::default();
@@ -115,7 +116,7 @@ fn a_live_redb_is_backed_up_between_its_commits() {
             (last, cleans) = (seq, cleans + u32::from(clean));
         }
         // A writer that leaves no moment between its commits gets one that redb repairs when it opens it.
-        assert!(cleans > 0, "a moment without a repair is the rule");
+        assert!(cleans > rounds / 2, "{cleans} of {rounds}: a moment without a repair is the rule");
         last
     });
     stop.store(true, std::sync::atomic::Ordering::Relaxed);

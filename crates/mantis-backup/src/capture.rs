@@ -36,7 +36,7 @@ pub(crate) fn capture(
         let size = geometry.page_size;
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
-        let (mut short, mut short_len) = (Vec::new(), 0);
+        let (mut gathered, mut gathered_len) = (Vec::new(), 0);
         for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
             let len = range.len() as usize * size.bytes();
             let run = if len < SHORT_LEN {
@@ -49,23 +49,23 @@ pub(crate) fn capture(
                     })
                 })
             };
-            let failed = run.is_err();
-            let runs = run.map(|run| {
-                short.push(run);
-                short_len += len;
-                if short_len < SHORT_AT_ONCE && len < SHORT_LEN {
-                    return Vec::new();
+            match run {
+                Ok(run) => gathered.push(run),
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(error));
+                    return;
                 }
-                short_len = 0;
-                std::mem::take(&mut short)
-            });
-            let nothing_yet = runs.as_ref().is_ok_and(Vec::is_empty);
-            if !nothing_yet && (sender.blocking_send(runs).is_err() || failed) {
-                return;
+            }
+            gathered_len += len;
+            if gathered_len >= SHORT_AT_ONCE || len >= SHORT_LEN {
+                if sender.blocking_send(Ok(std::mem::take(&mut gathered))).is_err() {
+                    return;
+                }
+                gathered_len = 0;
             }
         }
-        if !short.is_empty() {
-            let _ = sender.blocking_send(Ok(short));
+        if !gathered.is_empty() {
+            let _ = sender.blocking_send(Ok(gathered));
         }
     });
     receiver

@@ -238,8 +238,8 @@ impl Repository {
         let oldest = shared(options.have.clone(), PageSet::new());
         // How many of the oldest layers are read last, for the newest of them is damaged.
         let mut last = 0;
+        let bear = !then.is_empty();
         for (at, layer) in first.iter().enumerate().rev() {
-            let bear = !then.is_empty();
             let (fetched, whole) = self.restore_layer(layer, options, &oldest, bear).await?;
             summary.bytes_fetched += fetched;
             if !whole {

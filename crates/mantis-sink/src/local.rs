@@ -112,14 +112,13 @@ impl LocalSink {
         make_folder(&temporaries)?;
         let mut temporary = Temporary::new(&temporaries)?;
         let file = temporary.file();
-        if payload.len() >= LARGE {
-            direct::write(file, payload)?;
-        } else {
+        let is_large = payload.len() >= LARGE;
+        if !(is_large && direct::write(file, payload)?) {
             write_pieces(file, payload.pieces())?;
         }
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
-        if payload.len() >= LARGE {
+        if is_large {
             // What went through the cache after all is not to push out what databases read now. Only advice.
             let _ = fadvise(&*file, 0, None, Advice::DontNeed);
         }

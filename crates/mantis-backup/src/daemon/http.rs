@@ -35,18 +35,19 @@ impl Drop for Server {
     }
 }
 
-/// What there is at an address that others reach, too.
-const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n\nThe dashboard is shown on the loopback alone: listen at 127.0.0.1, and reach it by `ssh -L`.\n";
+const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n";
+/// At an address that others reach, too.
+#[cfg(feature = "dashboard")]
+const ELSEWHERE: &str = "\nThe dashboard is shown on the loopback alone: listen at 127.0.0.1, and reach it by `ssh -L`.\n";
 
 /// What is at the root: the dashboard, where only this machine can ask for it.
 #[cfg(feature = "dashboard")]
 fn front(pages: &Pages, address: std::net::SocketAddr) -> Router {
-    if address.ip().is_loopback() {
-        tracing::info!("dashboard at http://{address}/");
-        super::dashboard::routes(pages.board.clone())
-    } else {
-        Router::new().route("/", get(async || INDEX))
+    if !address.ip().is_loopback() {
+        return Router::new().route("/", get(async || [INDEX, ELSEWHERE].concat()));
     }
+    tracing::info!("dashboard at http://{address}/");
+    super::dashboard::routes(pages.board.clone())
 }
 
 #[cfg(not(feature = "dashboard"))]
