@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use mantis_repo::UnixMillis;
 
 /// Text that names no time.
@@ -33,7 +33,7 @@ pub fn format_time(time: UnixMillis) -> String {
 
 /// A time in RFC 3339, in its own zone, with seconds.
 #[cfg(feature = "daemon")]
-pub(crate) fn format_seconds<Z: TimeZone>(time: &DateTime<Z>) -> String {
+pub(crate) fn format_seconds<Z: chrono::TimeZone>(time: &DateTime<Z>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
