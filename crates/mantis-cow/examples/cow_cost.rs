@@ -1,6 +1,7 @@
 //! What copy-on-write costs a writer, by threads and overlapping snapshots; `cargo xtask bench cow` makes a table of it.
 //!
-//! Prints lines of words: threads, snapshots, then nanoseconds for a page that no snapshot needs, one that is saved already, and one that is
+//! Prints lines of words: threads, snapshots, then nanoseconds for a page that no snapshot needs and that was not known to have changed, the
+//! same once that is known, a page that is saved already, and one that is
 //! saved now, to memory and to the disk; at the end the memory of a saved page beyond its content, in bytes.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails has nothing to say")]
@@ -17,8 +18,9 @@ const PAGES: u64 = 1 << 17;
 const PAGE: u64 = 4096;
 /// Writes of pages that need no saving, by each thread.
 const REPEATS: u64 = 4_000_000;
-/// Pages that are saved, by all threads together.
+/// Pages that are saved, by all threads together, in bursts as of a checkpoint; between two the snapshot is read, as its backup does.
 const FIRST: u64 = 32_768;
+const BURST: u64 = 1024;
 
 /// A file that is a buffer in memory: what is measured is the table, not a disk under the database.
 struct Live;
@@ -36,31 +38,39 @@ fn cow(memory: u64) -> Arc<CowFile> {
 
 /// Nanoseconds of one of `each` writes by each of some threads, on as many cores as there are for them.
 fn timed(threads: u64, each: u64, write: impl Fn(u64, u64) + Sync) -> f64 {
-    let barrier = Barrier::new(threads as usize + 1);
-    let took = std::thread::scope(|scope| {
+    let barrier = Barrier::new(threads as usize);
+    let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|thread| {
                 let (barrier, write) = (&barrier, &write);
                 scope.spawn(move || {
                     barrier.wait();
+                    let began = Instant::now();
                     (0..each).for_each(|n| write(thread, n));
+                    (began, Instant::now())
                 })
             })
             .collect();
-        barrier.wait();
-        let began = Instant::now();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
-        began.elapsed()
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
+    let began = times.iter().map(|(began, _)| *began).min().unwrap();
+    let took = times.iter().map(|(_, ended)| ended.duration_since(began)).max().unwrap();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     took.as_secs_f64() * 1e9 * threads.min(cores) as f64 / (threads * each) as f64
 }
 
 fn first(threads: u64, snapshots: usize, memory: u64) -> f64 {
     let cow = cow(memory);
-    let _frozen: Vec<_> = (0..snapshots).map(|_| cow.freeze(PAGES * PAGE).unwrap()).collect();
-    let each = FIRST / threads;
-    timed(threads, each, |thread, n| cow.before_write(&Live, (thread * each + n) * PAGE, PAGE))
+    let frozen: Vec<_> = (0..snapshots).map(|_| cow.freeze(PAGES * PAGE).unwrap()).collect();
+    let (each, bursts) = (BURST / threads, FIRST / BURST);
+    let burst = |number: u64| {
+        frozen[0].read_at(&Live, 0, &mut [0; PAGE as usize]).unwrap();
+        let first = number * BURST;
+        timed(threads, each, |thread, n| {
+            cow.before_write(&Live, (first + thread * each + n) * PAGE, PAGE);
+        })
+    };
+    (0..bursts).map(burst).sum::<f64>() / bursts as f64
 }
 
 /// Resident memory of this process in bytes.
@@ -71,10 +81,25 @@ fn resident() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
+/// Bytes of memory of a saved page beyond its content.
+fn beyond() -> u64 {
+    let cow = cow(u64::MAX);
+    let _frozen = cow.freeze(PAGES * PAGE).unwrap();
+    let before = resident();
+    (0..PAGES).for_each(|page| cow.before_write(&Live, page * PAGE, PAGE));
+    (resident().saturating_sub(before) / PAGES).saturating_sub(PAGE)
+}
+
 fn main() {
+    // First of all: later, memory that was used before is used again.
+    let beyond = beyond();
     for threads in [1, 2, 4, 8, 16] {
         for snapshots in [1, 2, 3] {
             let cow = cow(u64::MAX);
+            let each = PAGES / threads;
+            let marked = timed(threads, each, |thread, n| {
+                cow.before_write(&Live, (thread * each + n) * PAGE, PAGE);
+            });
             let none =
                 timed(threads, REPEATS, |_, n| cow.before_write(&Live, n % PAGES * PAGE, PAGE));
             let frozen: Vec<_> =
@@ -87,12 +112,10 @@ fn main() {
             drop(frozen);
             let (memory, spill) =
                 (first(threads, snapshots, u64::MAX), first(threads, snapshots, 0));
-            println!("{threads} {snapshots} {none:.2} {repeat:.2} {memory:.0} {spill:.0}");
+            println!(
+                "{threads} {snapshots} {marked:.2} {none:.2} {repeat:.2} {memory:.0} {spill:.0}"
+            );
         }
     }
-    let cow = cow(u64::MAX);
-    let _frozen = cow.freeze(PAGES * PAGE).unwrap();
-    let before = resident();
-    (0..PAGES).for_each(|page| cow.before_write(&Live, page * PAGE, PAGE));
-    println!("{}", (resident().saturating_sub(before) / PAGES).saturating_sub(PAGE));
+    println!("{beyond}");
 }

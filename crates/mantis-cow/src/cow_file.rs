@@ -84,7 +84,18 @@ impl CowFile {
 
     /// To be called before `len` bytes at `offset` are written: saves the blocks that a snapshot
     /// needs and marks them changed. Never fails: a snapshot whose image cannot be saved is lost.
+    #[inline]
     pub fn before_write(&self, live: &dyn LiveFile, offset: u64, len: u64) {
+        // Most writes are of one block that is marked already, while nothing is frozen.
+        let block = u64::from(self.block.get());
+        let is_one = len.wrapping_sub(1) < block - (offset & (block - 1));
+        let index = offset >> self.block.get().trailing_zeros();
+        if !(is_one && self.table.is_idle() && self.dirty.is_marked(index)) {
+            self.mark_and_save(live, offset, len);
+        }
+    }
+
+    fn mark_and_save(&self, live: &dyn LiveFile, offset: u64, len: u64) {
         let Some(range) = self.blocks(offset, len) else { return };
         self.dirty.mark_range(range);
         self.save(live, range);
@@ -110,6 +121,12 @@ impl CowFile {
             self.dirty.mark_range(range);
             self.save(live, range);
         }
+    }
+
+    /// Makes memory ready for the before-images that a burst of writes takes, so that writers need not wait for it. To be called before
+    /// a freeze, while no writer waits; reads of a snapshot do it again.
+    pub fn prepare(&self) {
+        self.shelf.prepare();
     }
 
     /// Freezes the first `len` bytes as they are now, behind the gate.
@@ -198,6 +215,7 @@ impl FrozenFile {
         if end > self.len {
             return Err(CowError::OutOfRange { offset, end, len: self.len });
         }
+        self.cow.prepare();
         live.read_at(offset, buf)
             .map_err(|source| CowError::Io { doing: "read the live file", source })?;
         crate::sync::fence(std::sync::atomic::Ordering::Acquire);
@@ -217,6 +235,9 @@ impl FrozenFile {
 impl Drop for FrozenFile {
     fn drop(&mut self) {
         self.cow.table.close(self.epoch);
+        if self.cow.table.is_idle() {
+            self.cow.shelf.rest();
+        }
     }
 }
 
@@ -256,5 +277,28 @@ mod tests {
         assert_eq!(cow.stats().images, 2);
         drop(frozen);
         assert_eq!(cow.stats().images, 0);
+    }
+
+    #[test]
+    fn a_page_that_is_marked_is_saved_all_the_same_once_there_is_a_snapshot() {
+        let cow = Arc::new(CowFile::new(PageSize::MIN, CowLimits::default()));
+        let live = short_file(2048);
+        let changed = |cow: &CowFile| cow.dirty().seal().since(&[]).is_some();
+        (0..2).for_each(|_| cow.before_write(&live, 512, 512));
+        let frozen = cow.freeze(2048).unwrap();
+        cow.before_write(&live, 700, 100);
+        assert_eq!(cow.stats().images, 1);
+        // Two blocks, of which one is marked.
+        cow.before_write(&live, 1023, 2);
+        assert_eq!(cow.stats().images, 2);
+        drop(frozen);
+        cow.before_write(&live, 1535, 2);
+        assert!(!changed(&cow), "no token stands");
+        cow.prepare();
+        let frozen = cow.freeze(2048).unwrap();
+        cow.before_write(&live, 0, 2048);
+        assert_eq!(cow.stats().images, 4);
+        drop(frozen);
+        assert_eq!(cow.stats().memory_bytes, 0);
     }
 }

@@ -72,6 +72,12 @@ impl DirtyPages {
         self.marks.mark(range);
     }
 
+    /// Whether the page of this index is marked for sure.
+    #[inline]
+    pub(crate) fn is_marked(&self, index: u64) -> bool {
+        self.marks.is_marked(index)
+    }
+
     /// Takes what was marked and starts anew. To be called at the freeze, with writers kept out.
     #[must_use]
     pub fn seal(&self) -> Sealed {

@@ -12,11 +12,11 @@ const WORD_BITS: usize = 64;
 const WORDS: usize = LEAF_PAGES.div_ceil(WORD_BITS);
 
 #[derive(Debug)]
-struct Leaf(Box<[AtomicU64]>);
+struct Leaf(Box<[AtomicU64; WORDS]>);
 
 impl Leaf {
     fn new() -> Self {
-        Self((0..WORDS).map(|_| AtomicU64::new(0)).collect())
+        Self(Box::new(std::array::from_fn(|_| AtomicU64::new(0))))
     }
 
     fn mark(&self, word: usize, bits: u64) {
@@ -83,6 +83,14 @@ impl Marks {
         }
     }
 
+    /// Whether a page is marked; of one that has no leaf, that it is not.
+    #[inline]
+    pub(crate) fn is_marked(&self, index: u64) -> bool {
+        let at = place(index);
+        let word = self.tree.existing(index).and_then(|leaf| leaf.0.get(at / WORD_BITS));
+        word.is_some_and(|word| word.load(Ordering::Acquire) & (1 << (at % WORD_BITS)) != 0)
+    }
+
     /// Takes all marks out. Those that are made meanwhile are among them, or stay.
     pub(crate) fn take(&self) -> Taken {
         let leaves = self.tree.all().filter_map(|(first, leaf)| Some((first, leaf.take()?)));
@@ -136,6 +144,8 @@ mod tests {
         let marks = Marks::new();
         marks.mark(range(65_500, 100));
         marks.mark(range(CAPACITY - 1, 3));
+        assert!(marks.is_marked(65_599) && !marks.is_marked(65_600));
+        assert!(!marks.is_marked(CAPACITY - 1) && !marks.is_marked(u64::MAX));
         let taken = marks.take();
         let pages = taken.pages();
         assert_eq!(pages.len(), 103);

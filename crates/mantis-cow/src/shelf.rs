@@ -16,6 +16,8 @@ use crate::CowError;
 /// Buffers kept for the next images while any image is held, so that saving one does not fault in
 /// fresh memory.
 const POOLED_BYTES: usize = 8 << 20;
+/// Buffers that are made ready for a burst of writes, such as a checkpoint of SQLite's (1,000 pages).
+const PREPARED_BYTES: u64 = 4 << 20;
 
 /// How much a shelf may hold.
 #[derive(Debug, Clone)]
@@ -193,6 +195,24 @@ impl Shelf {
         Ok(Image { inner: Arc::clone(inner), place })
     }
 
+    /// Makes buffers ready for the next images: memory that the system has to hand out first costs several times what the rest of saving
+    /// an image does.
+    pub(crate) fn prepare(&self) {
+        let inner = &self.inner;
+        let wanted = PREPARED_BYTES.min(inner.limits.memory) as usize / inner.block.bytes();
+        while locked(&inner.pool).len() < wanted {
+            // Not zeros: pages of zeros would be handed out by the first write all the same.
+            inner.recycle(vec![0xA5; inner.block.bytes()].into_boxed_slice());
+        }
+    }
+
+    /// Gives the buffers back that wait for images, where none is held.
+    pub(crate) fn rest(&self) {
+        if self.inner.images.load(Ordering::Relaxed) == 0 {
+            locked(&self.inner.pool).clear();
+        }
+    }
+
     /// What the shelf holds now.
     #[must_use]
     pub fn stats(&self) -> ShelfStats {
@@ -330,6 +350,20 @@ mod tests {
         drop((second, third));
         assert_eq!(shelf.stats(), ShelfStats { taken: shelf.taken(), ..ShelfStats::default() });
         assert!(locked(&shelf.inner.spill).file.is_none());
+        assert!(locked(&shelf.inner.pool).is_empty());
+    }
+
+    #[test]
+    fn buffers_are_made_ready_and_given_back() {
+        let shelf = shelf(2048, 0);
+        shelf.prepare();
+        assert_eq!(locked(&shelf.inner.pool).len(), 4, "no more than may be held");
+        let image = put(&shelf, 1).unwrap();
+        shelf.rest();
+        assert_eq!(locked(&shelf.inner.pool).len(), 3, "while an image is held, others may come");
+        drop(image);
+        shelf.prepare();
+        shelf.rest();
         assert!(locked(&shelf.inner.pool).is_empty());
     }
 

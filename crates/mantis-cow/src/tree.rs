@@ -14,21 +14,24 @@ pub(crate) const LEAF_PAGES: usize = 1 << LEAF_BITS;
 /// One past the largest page index that has a leaf.
 pub(crate) const CAPACITY: u64 = 1 << (LEAF_BITS + 2 * NODE_BITS);
 
-type Node<T> = Box<[OnceLock<T>]>;
+/// As long as its index can tell, so that nothing is to be checked.
+type Node<T> = [OnceLock<T>; 1 << NODE_BITS];
 
 /// Leaves for page indices below [`CAPACITY`].
 #[derive(Debug)]
 pub(crate) struct Tree<L> {
-    root: Node<Node<L>>,
+    root: Node<Box<Node<L>>>,
 }
 
 fn node<T>() -> Node<T> {
-    (0..1usize << NODE_BITS).map(|_| OnceLock::new()).collect()
+    [const { OnceLock::new() }; 1 << NODE_BITS]
 }
 
-const fn path(index: u64) -> (usize, usize) {
+/// The places in the root and in the node below it; none at [`CAPACITY`] and beyond.
+fn path(index: u64) -> Option<(usize, usize)> {
     let mask = (1 << NODE_BITS) - 1;
-    ((index >> (LEAF_BITS + NODE_BITS)) as usize, ((index >> LEAF_BITS) & mask) as usize)
+    let high = (index >> (LEAF_BITS + NODE_BITS)) as usize;
+    (high <= mask).then_some((high & mask, (index >> LEAF_BITS) as usize & mask))
 }
 
 /// The place of a page in its leaf.
@@ -43,21 +46,21 @@ impl<L> Tree<L> {
 
     /// The leaf of a page, made where there is none; `None` at [`CAPACITY`] and beyond.
     pub(crate) fn leaf(&self, index: u64, make: impl FnOnce() -> L) -> Option<&L> {
-        let (high, middle) = path(index);
-        Some(self.root.get(high)?.get_or_init(node).get(middle)?.get_or_init(make))
+        let (high, middle) = path(index)?;
+        Some(self.root[high].get_or_init(|| Box::new(node()))[middle].get_or_init(make))
     }
 
     /// The leaf of a page where there is one.
     pub(crate) fn existing(&self, index: u64) -> Option<&L> {
-        let (high, middle) = path(index);
-        self.root.get(high)?.get()?.get(middle)?.get()
+        let (high, middle) = path(index)?;
+        self.root[high].get()?[middle].get()
     }
 
     /// All leaves there are, each with the index of its first page, ascending.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &L)> {
         let nodes = (0u64..).zip(&self.root).filter_map(|(at, node)| Some((at, node.get()?)));
         nodes.flat_map(|(high, node)| {
-            let leaves = (0u64..).zip(node).filter_map(|(at, leaf)| Some((at, leaf.get()?)));
+            let leaves = (0u64..).zip(&**node).filter_map(|(at, leaf)| Some((at, leaf.get()?)));
             leaves.map(move |(middle, leaf)| (((high << NODE_BITS) | middle) << LEAF_BITS, leaf))
         })
     }

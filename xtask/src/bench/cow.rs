@@ -11,11 +11,12 @@ pub(super) fn run(_: &Bench, _: u64, _: u64) -> Done {
     let printed = output(&mut shell(&program.display().to_string()))?;
     let mut report = Report::new("cow", "Copy-on-write");
     report.say(
-        "What one write of a page of 4 KiB pays before it happens, in nanoseconds of a core, by threads that write at once and snapshots that overlap: where no snapshot is open, where the page is saved already, and where it is saved now, to memory or to the spill file (in the page cache). To be reached: 2, 20 and 1,000.",
+        "What one write of a page of 4 KiB pays before it happens, in nanoseconds of a core, by threads that write at once and snapshots that overlap: where no snapshot is open, for the first write of a page since the last backup (it is marked as changed) and for any other; where the page is saved already, and where it is saved now, to memory or to the spill file (in the page cache). First images are saved in bursts of 1,024, as of a checkpoint, and the snapshot is read in between. To be reached: 2, 20 and 1,000.",
     );
     let heads = [
         "threads",
         "snapshots",
+        "no snapshot, first",
         "no snapshot",
         "repeat",
         "first, to memory",
@@ -27,11 +28,11 @@ pub(super) fn run(_: &Bench, _: u64, _: u64) -> Done {
     for line in printed.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            [threads, snapshots, none, repeat, memory, spilled] => {
+            [threads, snapshots, marked, none, repeat, memory, spilled] => {
                 let nanos: f64 = spilled.parse().unwrap_or(f64::NAN);
                 let rate = number(4096.0 * 1e3 / nanos);
                 rows.push(
-                    [threads, snapshots, none, repeat, memory, spilled, &rate]
+                    [threads, snapshots, marked, none, repeat, memory, spilled, &rate]
                         .map(str::to_owned)
                         .to_vec(),
                 );

@@ -77,6 +77,8 @@ impl Engine for RedbEngine {
 
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
         request.check("freeze", &self.name)?;
+        // Before the writer is kept out, not while it is.
+        self.backend.0.cow.prepare();
         let started = Instant::now();
         // The header must have been written once for its flags to be known: the first commit does.
         let (freeze, clean) = match self.clean_freeze().or_else(|| self.clean_freeze()) {

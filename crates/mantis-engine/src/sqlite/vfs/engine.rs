@@ -98,7 +98,8 @@ impl SqliteVfsEngine {
         keeper: Connection,
         request: &FreezeRequest,
     ) -> Result<Option<FrozenVfs>, SnapshotError> {
-        // Opened before writers are kept out, so that they are kept out for microseconds only.
+        // Opened before writers are kept out, so that they are kept out for microseconds only; memory is made ready, too.
+        tracker.cow.prepare();
         let writer = self.connect()?;
         patiently(&self.path, request, || {
             writer.query_row("PRAGMA schema_version", [], |_| Ok(()))
