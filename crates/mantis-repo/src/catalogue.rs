@@ -161,16 +161,23 @@ impl Repository {
         .await
     }
 
-    /// What a session committed, and the hash of its manifest; its long layers have no segments yet.
+    /// What a session committed, and the hash of its manifest; its long layers have no segments yet. None where its backup is long
+    /// gone, and its outcome went since it was listed.
     pub(crate) async fn read_committed(
         &self,
         session: SessionId,
     ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        match read_outcome(self, session).await? {
-            SessionOutcome::Commit { manifest: hash } => {
+        match read_outcome(self, session).await {
+            Ok(SessionOutcome::Commit { manifest: hash }) => {
                 Ok(Some((self.read_manifest(session, hash).await?, hash)))
             }
-            SessionOutcome::Fenced | SessionOutcome::Done => Ok(None),
+            Ok(SessionOutcome::Fenced | SessionOutcome::Done) => Ok(None),
+            Err(RepoError::Sink { source })
+                if source.is_not_found() && self.is_swept(session).await? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -13,13 +13,13 @@
 //! 5. If nothing was spared, delete the list. Else it stands: another collector may be about to delete what
 //!    this one spared, so nobody may refer to it anew.
 //!
-//! In the end, what killed writers left and that never was an object goes ([`mantis_sink::Sink::sweep`]).
+//! Before that, the records of backups that earlier runs freed go (`old_records`). In the end, what killed writers left and that never was an object goes ([`mantis_sink::Sink::sweep`]).
 //!
 //! A crash after 1 leaves nothing; after 2 to 4 a list that stands, and the next collector goes on at 3. Clocks
 //! decide when somebody is fenced, never whether that is safe.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, race_creators};
@@ -68,6 +68,8 @@ pub struct PruneReport {
     pub locked_bytes: u64,
     /// When the last of them can be freed.
     pub locked_until: Option<UnixMillis>,
+    /// Records of backups that are long gone, removed; with a dry run, to be removed.
+    pub swept_records: u64,
 }
 
 /// One run.
@@ -159,6 +161,12 @@ impl Collector<'_> {
                 self.finish(collection).await?;
             }
         }
+        // Before anything else is freed: the records of what goes now are there until the next run.
+        let old = self.repo.old_records().await?;
+        self.report.swept_records = match self.options.dry_run {
+            true => old.len() as u64,
+            false => Box::pin(self.repo.sweep_records(old, self.now)).await?,
+        };
         let (candidates, referred) = self.candidates().await?;
         let needed = self.references.read(self.repo, UnixMillis(i64::MAX)).await?;
         self.report.kept_bytes = self.bytes_of(&needed.keys);
@@ -297,9 +305,7 @@ impl Collector<'_> {
         let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
         let mut free = Vec::new();
         while let Some((key, until)) = looks.try_next().await? {
-            let since = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
-            let until =
-                since.map(|since| UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)));
+            let until = until.map(UnixMillis::of);
             let Some(until) = until.filter(|until| *until > self.now) else {
                 free.push(key);
                 continue;

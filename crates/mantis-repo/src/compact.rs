@@ -290,15 +290,25 @@ impl Run<'_> {
         session.store_manifest(&next).await.map(Some)
     }
 
-    /// Forgets the generation whose place was taken. Where somebody forgot the backup meanwhile, the new one too.
+    /// Forgets the generation whose place was taken. Where somebody forgot the backup meanwhile, the new one too; so where that was so
+    /// long ago that nothing is left of it.
     async fn supersede(&self, old: SessionId, new: SessionId) -> Result<(), RepoError> {
         let salt = |session: &SessionId| {
             let input = [&self.entropy[..], &session.unique].concat();
             blake3::derive_key("mantis-backup 2026 supersede salt", &input)
         };
-        self.repo.mark_forgotten(old, salt(&old), (self.now, true)).await?;
-        let (at, superseded) = read_forget(self.repo, old).await?;
-        if !superseded {
+        let forgotten_at = if self.repo.is_swept(old).await? {
+            Some(self.now)
+        } else if self.repo.mark_forgotten(old, salt(&old), (self.now, true)).await? {
+            None
+        } else {
+            match read_forget(self.repo, old).await {
+                Ok((at, superseded)) => (!superseded).then_some(at),
+                Err(RepoError::Sink { source }) if source.is_not_found() => Some(self.now),
+                Err(error) => return Err(error),
+            }
+        };
+        if let Some(at) = forgotten_at {
             self.repo.mark_forgotten(new, salt(&new), (at, false)).await?;
         }
         Ok(())

@@ -45,20 +45,20 @@ pub(crate) async fn read_forget(
 }
 
 impl Repository {
-    /// Marks the backup of a session as forgotten, unless it is so already.
+    /// Marks the backup of a session as forgotten, unless it is so already; whether it was not.
     pub(crate) async fn mark_forgotten(
         &self,
         session: SessionId,
         salt: [u8; 32],
         (at, superseded): (UnixMillis, bool),
-    ) -> Result<(), RepoError> {
+    ) -> Result<bool, RepoError> {
         let json = serde_json::to_vec(&Stored { at, superseded })
             .map_err(|error| RepoError::damaged("a forgotten backup", error))?;
         let envelope = self.vault().envelope(Kind::Forget, salt)?;
         let sealed = envelope::seal(&envelope, &json.into(), Compression::None)?;
         match put_own(self.sink(), Place::Forget(session), sealed).await {
-            Err(RepoError::Sink { source }) if source.is_already_exists() => Ok(()),
-            result => result,
+            Err(RepoError::Sink { source }) if source.is_already_exists() => Ok(false),
+            result => result.map(|()| true),
         }
     }
 

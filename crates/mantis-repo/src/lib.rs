@@ -58,6 +58,7 @@ mod matching;
 mod merge_layers;
 #[cfg(not(feature = "encryption"))]
 mod no_unlock;
+mod old_records;
 mod page_hash;
 mod params;
 mod parent;

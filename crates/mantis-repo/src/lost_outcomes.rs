@@ -1,7 +1,7 @@
 //! Backups whose outcome was lost.
 //!
-//! Whoever stores a manifest has announced its session before and creates an outcome after, which stays for ever, as the announcement
-//! does until then. So a manifest of a session that has neither tells of an object that the store lost, or that was left out when the
+//! Whoever stores a manifest has announced its session before and creates an outcome after, which stays for as long as the manifest is
+//! there, as the announcement does until then. So a manifest of a session that has neither tells of an object that the store lost, or that was left out when the
 //! repository was copied by hand. No list shows such a backup; but it is no garbage: nothing is freed until [`Repository::repair`] has
 //! settled what it is.
 
@@ -28,12 +28,21 @@ impl Repository {
         let ended = self.sessions_in(Place::OUTCOMES).await?;
         let forgotten = self.sessions_in(Place::FORGOTTEN).await?;
         let known = [under_way, ended, forgotten];
-        let lost = manifests.into_iter().filter_map(|object| {
+        let unknown = manifests.into_iter().filter_map(|object| {
             let (session, hash) = Place::written_by(&object.key)?;
             let unknown = known.iter().all(|sessions| sessions.binary_search(&session).is_err());
             unknown.then_some((object.key, session, hash))
         });
-        Ok(lost.collect())
+        let mut lost = Vec::new();
+        for (key, session, hash) in unknown {
+            // The records of a backup that is long gone go after its manifest: one that is there still lost them.
+            match self.sink().stat(&key).await {
+                Ok(_) => lost.push((key, session, hash)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(lost)
     }
 
     /// Gives each of them an outcome: it is a backup again, unless a collector has been told to free something of it. Where part

@@ -134,7 +134,8 @@ async fn read_segments(repo: &Repository, list: LayerList) -> Result<Vec<ObjectK
 }
 
 /// None where what was to be read of a session's backup is not there, and the backup was forgotten: a run whose time of grace was
-/// shorter freed it, as a whole or up to where it was interrupted. What cannot be brought back needs nothing.
+/// shorter freed it, as a whole or up to where it was interrupted; or where its records are gone too. What cannot be brought back needs
+/// nothing.
 async fn or_gone<T>(
     repo: &Repository,
     session: SessionId,
@@ -143,10 +144,10 @@ async fn or_gone<T>(
     match read {
         Ok(read) => Ok(Some(read)),
         Err(RepoError::Sink { source }) if source.is_not_found() => {
-            match read_forget(repo, session).await {
-                Ok(_) => Ok(None),
-                Err(_) => Err(unreadable(source.into())),
+            if read_forget(repo, session).await.is_ok() || repo.is_swept(session).await? {
+                return Ok(None);
             }
+            Err(unreadable(source.into()))
         }
         Err(error) => Err(unreadable(error)),
     }

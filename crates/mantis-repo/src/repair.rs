@@ -352,7 +352,7 @@ impl Repository {
             Ok(hash) => {
                 session.commit(hash).await?;
                 let salt = blake3::derive_key("mantis-backup 2026 supersede salt", &seed);
-                self.mark_forgotten(user, salt, (now, true)).await
+                self.mark_forgotten(user, salt, (now, true)).await.map(drop)
             }
             Err(error) => {
                 session.abandon().await;

@@ -12,6 +12,8 @@
 //!
 //! A session that is given up creates its outcome too, before it removes anything that it wrote.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use futures::StreamExt;
 use mantis_sink::{Payload, Sink, Span};
@@ -26,6 +28,9 @@ use crate::{
 
 /// The largest session object or outcome that is read, in bytes.
 const MAX_SMALL_LEN: u64 = 16 << 10;
+
+/// How long a commit's answer may take before it is looked at twice.
+const LONG_AGO: Duration = Duration::from_secs(600);
 
 /// Segments listed in a manifest itself.
 const INLINE_SEGMENTS: usize = 4;
@@ -200,8 +205,13 @@ impl Session {
     pub(crate) async fn commit(mut self, manifest: ObjectHash) -> Result<(), RepoError> {
         let ours = SessionOutcome::Commit { manifest };
         let salt = self.salt();
+        let asked = SystemTime::now();
         let created = create_outcome(&self.repo, self.id, &ours, salt).await;
-        if !matches!(created, Ok(true)) {
+        if matches!(created, Ok(true)) {
+            if asked.elapsed().is_ok_and(|took| took > LONG_AGO) {
+                self.withdraw_if_freed(manifest).await?;
+            }
+        } else {
             match read_outcome(&self.repo, self.id).await {
                 Ok(found) if found == ours => match created {
                     Err(error) if !error.is_retryable() => return Err(error),
@@ -213,6 +223,25 @@ impl Session {
         }
         self.forget_intent().await;
         Ok(())
+    }
+
+    /// The outcome was created, after so long that it may have been created before, its answer lost, and the backup forgotten and freed
+    /// since, its records too: then it says that there is a backup of which nothing is there, and goes again.
+    async fn withdraw_if_freed(&self, manifest: ObjectHash) -> Result<(), RepoError> {
+        let damaged = |error| RepoError::damaged("an object", error);
+        let manifest = Place::Manifest(self.id, manifest).key().map_err(damaged)?;
+        match self.repo.sink().stat(&manifest).await {
+            Err(error) if error.is_not_found() => {
+                let outcome = Place::Outcome(self.id).key().map_err(damaged)?;
+                self.repo.sink().delete(&outcome).await?;
+                Err(RepoError::Fenced)
+            }
+            Err(error) => {
+                tracing::warn!(key = %manifest, %error, "whether it is still there is not known");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     async fn forget_intent(&self) {

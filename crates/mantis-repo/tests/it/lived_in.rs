@@ -10,7 +10,7 @@ use mantis_repo::{
     RepairOptions, RepoError, Repository, RestoreOptions, Session, UnixMillis, VerifyOptions,
     WriteOptions,
 };
-use mantis_sink::{MemorySink, Sink, Span};
+use mantis_sink::{MemorySink, ObjectKey, Sink, Span};
 use mantis_stream::{CancellationToken, Compression};
 
 use crate::world::{
@@ -26,6 +26,8 @@ pub(crate) struct LivedIn {
     pub(crate) objects: MemorySink,
     /// The backups, and their databases.
     pub(crate) made: Vec<(BackupInfo, Vec<u8>)>,
+    /// Two of which nothing but records are left.
+    long_gone: Vec<BackupInfo>,
     /// One that was forgotten and can be brought back.
     pub(crate) forgotten: (BackupInfo, Vec<u8>),
 }
@@ -63,9 +65,24 @@ async fn full(
     end(writer, filled, Some(b"token")).await
 }
 
+/// Two backups that are long gone: of one both records are left, of the other that it was forgotten.
+async fn long_gone(repo: &Repository) -> Vec<BackupInfo> {
+    let mut long_gone = Vec::new();
+    for number in 30..32 {
+        let old = full(repo, seed(number, 1), "z", 0, &content(number, 20)).await.unwrap();
+        let catalogue = repo.catalogue().await.unwrap();
+        repo.forget(&catalogue, &[old.id], seed(number, 2), UnixMillis(0)).await.unwrap();
+        let options = PruneOptions { grace_ms: 0, dry_run: false, exclusive: false };
+        repo.prune(options, seed(number, 3), LATE).await.unwrap();
+        long_gone.push(old);
+    }
+    long_gone
+}
+
 impl LivedIn {
     /// Lives a life in an empty repository.
     pub(crate) async fn new(memory: &MemorySink, repo: &Repository) -> Self {
+        let long_gone = Box::pin(long_gone(repo)).await;
         let mut made = Vec::new();
         let mut bytes = content(1, 100);
         made.push((full(repo, seed(1, 1), "a", 1, &bytes).await.unwrap(), bytes.clone()));
@@ -105,7 +122,7 @@ impl LivedIn {
             writer.push(run.unwrap()).await.unwrap();
         }
         drop(writer);
-        Self { objects: memory.copy(), made, forgotten: last }
+        Self { objects: memory.copy(), made, long_gone, forgotten: last }
     }
 
     /// A backup more, of another database.
@@ -122,6 +139,11 @@ impl LivedIn {
             let bytes = self.objects.get(&object.key, Span::Whole { limit: 1 << 20 }).await;
             memory.replace(&object.key, bytes.unwrap());
         }
+    }
+
+    /// Whether an object is the outcome of a backup of which nothing is left but records.
+    pub(crate) fn is_old_outcome(&self, key: &ObjectKey) -> bool {
+        self.long_gone.iter().any(|old| key.as_str() == format!("out/{}", old.session))
     }
 
     fn content_of(&self, info: &BackupInfo) -> Option<&[u8]> {

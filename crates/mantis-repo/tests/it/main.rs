@@ -26,6 +26,7 @@ mod index_cache;
 mod leftovers;
 #[cfg(feature = "encryption")]
 mod lived_in;
+mod old_records;
 mod refusals;
 mod repair;
 mod rewrites;

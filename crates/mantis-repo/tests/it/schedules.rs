@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use mantis_repo::{
-    BackupInfo, CompactOptions, Copier, CopyOptions, PruneOptions, RepoError, Repository,
-    UnixMillis, VerifyOptions,
+    BackupInfo, CompactOptions, Copier, CopyOptions, PruneOptions, RepairOptions, RepoError,
+    Repository, UnixMillis, VerifyOptions,
 };
 use mantis_sink::{
     Capabilities, MemorySink, ObjectInfo, ObjectKey, Payload, Sink, SinkError, Span,
@@ -322,6 +322,36 @@ fn bringing_back_beside_two_collectors() {
         })
     }
     explore(&[forget_and_undo, collector, other_collector]);
+}
+
+#[test]
+fn what_is_left_goes_beside_those_who_look_for_it() {
+    fn forget_and_sweep(
+        repo: Repository,
+        world: World,
+        told: Told,
+    ) -> BoxFuture<'static, Result<(), RepoError>> {
+        Box::pin(async move {
+            forgetter(repo.clone(), world, told).await?;
+            for entropy in 80..83 {
+                prune(&repo, entropy).await?;
+            }
+            Ok(())
+        })
+    }
+    fn repairer(repo: Repository, _: World, _: Told) -> BoxFuture<'static, Result<(), RepoError>> {
+        Box::pin(async move {
+            let options = RepairOptions {
+                dry_run: false,
+                owner: "test".into(),
+                cancel: CancellationToken::new(),
+            };
+            repo.repair(&options, [68; 32], UnixMillis(1)).await.map(|_| ())
+        })
+    }
+    explore(&[repairer, forget_and_sweep]);
+    explore(&[other_collector, forget_and_sweep]);
+    explore(&[writer, forget_and_sweep]);
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn report_json(report: &PruneReport, dry_run: bool) -> Value {
         "locked_bytes": report.locked_bytes,
         "locked_until": report.locked_until.map(format_time),
         "kept_bytes": report.kept_bytes,
+        "swept_records": report.swept_records,
     })
 }
 
@@ -79,6 +80,11 @@ pub(crate) async fn prune(
     if report.graced_bytes > 0 {
         let graced = size(report.graced_bytes);
         context.say(format!("{graced} wait for the time of grace of forgotten backups"))?;
+    }
+    if report.swept_records > 0 {
+        let removed = if dry_run { "would remove" } else { "removed" };
+        let records = report.swept_records;
+        context.say(format!("{removed} {records} records of backups that are long gone"))?;
     }
     if let Some(until) = report.locked_until {
         let locked = size(report.locked_bytes);
