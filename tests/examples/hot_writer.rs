@@ -21,6 +21,8 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use rusqlite::{Connection, OpenFlags};
 
+/// How long it writes before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// Updates of a transaction.
 const UPDATES: usize = 5;
 const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("t");
@@ -30,7 +32,7 @@ const ROWS: u64 = 500_000;
 /// Commits a transaction.
 type Commit = Box<dyn FnMut(&mut Chance) + Send>;
 /// What makes a backup of the database, if this process does.
-type System = Option<Box<dyn Fn() -> Builder>>;
+type System = Option<Box<dyn Fn() -> Builder + Send>>;
 
 fn sqlite(path: &Path, vfs: bool) -> (Commit, System) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -82,10 +84,15 @@ fn redb(path: &Path) -> (Commit, System) {
         let engine = RedbEngine::new("hot", Arc::clone(&live), backend.clone());
         BackupSystem::builder().engine("hot", engine)
     };
+    let mut durable_at = Instant::now();
     let commit = move |chance: &mut Chance| {
         let mut write = database.begin_write().unwrap();
-        // As SQLite's `normal`: what a crash of the machine takes is the newest commits.
-        write.set_durability(redb::Durability::None).unwrap();
+        // As SQLite's `normal`: what a crash of the machine takes is the newest commits, those of a second here.
+        if durable_at.elapsed() < Duration::from_secs(1) {
+            write.set_durability(redb::Durability::None).unwrap();
+        } else {
+            durable_at = Instant::now();
+        }
         let mut table = write.open_table(TABLE).unwrap();
         for _ in 0..UPDATES {
             let row = chance.index(ROWS as usize) as u64;
@@ -112,18 +119,45 @@ fn wal_len(path: &Path) -> u64 {
     std::fs::metadata(wal).map_or(0, |wal| wal.len())
 }
 
-/// Writes until it is told to stop; the time of each transaction in milliseconds, and the longest WAL.
+/// Writes until it is told to stop; the time of each transaction in milliseconds, but for those at first, and the longest WAL.
 fn write(mut commit: Commit, path: PathBuf, stop: &AtomicBool) -> (Vec<f64>, u64) {
     let (mut chance, mut times, mut longest) = (Chance::new(3), Vec::new(), 0);
+    let started = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         commit(&mut chance);
+        if began.duration_since(started) < WARM_UP {
+            continue;
+        }
         times.push(began.elapsed().as_secs_f64() * 1e3);
         if times.len() % 128 == 0 {
             longest = longest.max(wal_len(&path));
         }
     }
     (times, longest)
+}
+
+/// Makes full backups for some time, one after another, each in a repository of its own below a folder; how many.
+fn back_up(system: &dyn Fn() -> Builder, folder: &str, codec: &str, time: Duration) -> u32 {
+    // The backups' threads give way to the writer's, and so does this one, which is one of them.
+    mantis_backup::give_way();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(mantis_backup::give_way)
+        .enable_all()
+        .build()
+        .unwrap();
+    let until = Instant::now() + time;
+    let mut backups = 0;
+    while Instant::now() < until {
+        runtime.block_on(async {
+            let repo = init_repository(&format!("{folder}/{backups}"), None).await.unwrap();
+            let codec = codec.parse().unwrap();
+            let system = system().repository(repo).compression(codec).build().unwrap();
+            system.backup("hot").run().await.unwrap();
+        });
+        backups += 1;
+    }
+    backups
 }
 
 fn main() {
@@ -146,32 +180,19 @@ fn main() {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, written) = (Arc::clone(&stop), path);
     let writer = std::thread::spawn(move || write(commit, written, &stopped));
-    let mut backups = 0;
-    match repository {
-        None => std::thread::sleep(time),
-        Some((repository, codec)) => {
-            let system = system.unwrap_or_else(|| panic!("{engine} is backed up from outside"));
-            // The backups' threads give way to the writer's.
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .on_thread_start(mantis_backup::give_way)
-                .enable_all()
-                .build()
-                .unwrap();
-            let until = Instant::now() + time;
-            while Instant::now() < until {
-                // Each in a repository of its own, so that each is a full one.
-                let folder = format!("{repository}/{backups}");
-                runtime.block_on(async {
-                    let repo = init_repository(&folder, None).await.unwrap();
-                    let codec = codec.parse().unwrap();
-                    let system = system().repository(repo).compression(codec).build().unwrap();
-                    system.backup("hot").run().await.unwrap();
-                });
-                std::fs::remove_dir_all(folder).unwrap();
-                backups += 1;
-            }
+    std::thread::sleep(WARM_UP);
+    let backups = match repository {
+        None => {
+            std::thread::sleep(time);
+            0
         }
-    }
+        Some((folder, codec)) => {
+            let system = system.unwrap_or_else(|| panic!("{engine} is backed up from outside"));
+            let (folder, codec) = (folder.to_owned(), codec.to_owned());
+            let backing_up = std::thread::spawn(move || back_up(&*system, &folder, &codec, time));
+            backing_up.join().unwrap()
+        }
+    };
     stop.store(true, Ordering::Relaxed);
     let (mut times, longest) = writer.join().unwrap();
     let took = times.iter().sum::<f64>() / 1e3;

@@ -135,7 +135,7 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     let middle = |seen: &[Seen], at: usize| median(seen.iter().map(|seen| seen[at]).collect());
     let mut report = Report::new("writer", "What the writer sees");
     report.say(&format!(
-        "SQLite of {} MiB, WAL, synchronous=NORMAL, and a redb of 500,000 rows, durability none; five updates at random places a transaction, one after another without a pause, for {SECONDS} s; beside it full backups, one after another without a pause. Medians of {rounds}; shares are of the writer alone on the same engine and cores.",
+        "SQLite of {} MiB, WAL, synchronous=NORMAL, and a redb of 500,000 rows, one commit a second durable; five updates at random places a transaction, one after another without a pause, for {SECONDS} s; beside it full backups, one after another without a pause. Medians of {rounds}; shares are of the writer alone on the same engine and cores.",
         mib_of(&base)?
     ));
     let heads = [

@@ -81,7 +81,7 @@ impl Priority {
     /// Has the calling thread give way from here on, if that is what is wanted. A system that refuses is no reason to fail.
     pub(crate) fn apply(self) {
         if self == Self::Low {
-            crate::nice::give_way();
+            crate::nice::come_after();
         }
     }
 }
