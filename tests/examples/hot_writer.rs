@@ -1,8 +1,8 @@
 //! A database that is written without a pause, and what its writer sees: alone, or beside backups from this process.
 //!
-//! `hot_writer ENGINE PATH SECONDS [REPOSITORY CODEC]`: ENGINE is `sqlite` or `sqlite-vfs`, of a database that has a table
+//! `hot_writer ENGINE PATH SECONDS [REPOSITORY CODEC [RATE]]`: ENGINE is `sqlite` or `sqlite-vfs`, of a database that has a table
 //! `t(id integer primary key, k integer, …)`, or `redb`, which is filled first where it is new. With a repository, full backups are made
-//! in it, one after another. Prints transactions a second, p50, p99, p99.9 and max in milliseconds, the longest WAL in MiB, and how many
+//! in it, one after another, at RATE MB/s at most. Prints transactions a second, p50, p99, p99.9 and max in milliseconds, the longest WAL in MiB, and how many
 //! backups were made.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails has nothing to say")]
@@ -138,7 +138,8 @@ fn write(mut commit: Commit, path: PathBuf, stop: &AtomicBool) -> (Vec<f64>, u64
 }
 
 /// Makes full backups for some time, one after another, each in a repository of its own below a folder; how many.
-fn back_up(system: &dyn Fn() -> Builder, folder: &str, codec: &str, time: Duration) -> u32 {
+fn back_up(system: &dyn Fn() -> Builder, inside: &[String], time: Duration) -> u32 {
+    let [folder, codec, rate @ ..] = inside else { panic!("a repository needs a codec") };
     // The backups' threads give way to the writer's, and so does this one, which is one of them.
     mantis_backup::give_way();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -152,7 +153,11 @@ fn back_up(system: &dyn Fn() -> Builder, folder: &str, codec: &str, time: Durati
         runtime.block_on(async {
             let repo = init_repository(&format!("{folder}/{backups}"), None).await.unwrap();
             let codec = codec.parse().unwrap();
-            let system = system().repository(repo).compression(codec).build().unwrap();
+            let mut system = system().repository(repo).compression(codec);
+            if let Some(rate) = rate.first() {
+                system = system.limit_rate(rate.parse::<u64>().unwrap() * 1_000_000);
+            }
+            let system = system.build().unwrap();
             system.backup("hot").run().await.unwrap();
         });
         backups += 1;
@@ -163,12 +168,8 @@ fn back_up(system: &dyn Fn() -> Builder, folder: &str, codec: &str, time: Durati
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (engine, path, seconds, repository) = match words[..] {
-        [engine, path, seconds] => (engine, path, seconds, None),
-        [engine, path, seconds, repository, codec] => {
-            (engine, path, seconds, Some((repository, codec)))
-        }
-        _ => panic!("hot_writer ENGINE PATH SECONDS [REPOSITORY CODEC]"),
+    let [engine, path, seconds, ..] = words[..] else {
+        panic!("hot_writer ENGINE PATH SECONDS [REPOSITORY CODEC [RATE]]")
     };
     let (path, time) = (PathBuf::from(path), Duration::from_secs(seconds.parse().unwrap()));
     let (commit, system) = match engine {
@@ -181,17 +182,14 @@ fn main() {
     let (stopped, written) = (Arc::clone(&stop), path);
     let writer = std::thread::spawn(move || write(commit, written, &stopped));
     std::thread::sleep(WARM_UP);
-    let backups = match repository {
-        None => {
-            std::thread::sleep(time);
-            0
-        }
-        Some((folder, codec)) => {
-            let system = system.unwrap_or_else(|| panic!("{engine} is backed up from outside"));
-            let (folder, codec) = (folder.to_owned(), codec.to_owned());
-            let backing_up = std::thread::spawn(move || back_up(&*system, &folder, &codec, time));
-            backing_up.join().unwrap()
-        }
+    let inside = arguments[3..].to_vec();
+    let backups = if inside.is_empty() {
+        std::thread::sleep(time);
+        0
+    } else {
+        let system = system.unwrap_or_else(|| panic!("{engine} is backed up from outside"));
+        let backing_up = std::thread::spawn(move || back_up(&*system, &inside, time));
+        backing_up.join().unwrap()
     };
     stop.store(true, Ordering::Relaxed);
     let (mut times, longest) = writer.join().unwrap();

@@ -20,7 +20,7 @@ struct Way {
     engine: &'static str,
     /// A command that is run again and again.
     beside: Option<String>,
-    /// The codec of backups that the writer's own process makes.
+    /// The codec of backups that the writer's own process makes, and how many MB/s they read at most.
     inside: Option<&'static str>,
     /// On one core, which the writer fills.
     one_core: bool,
@@ -65,6 +65,7 @@ fn ways(bench: &Bench) -> Vec<Way> {
     ways.extend([
         inside("SQLite by the VFS, alone", "sqlite-vfs", None),
         inside("mantis in its process, zstd:1", "sqlite-vfs", Some("zstd:1")),
+        inside("the same, at 100 MB/s at most", "sqlite-vfs", Some("zstd:1 100")),
         inside("redb, alone", "redb", None),
         inside("mantis in its process, redb, zstd:1", "redb", Some("zstd:1")),
     ]);
