@@ -37,7 +37,9 @@ pub(crate) fn capture(
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
         let (mut gathered, mut gathered_len) = (Vec::new(), 0);
-        for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
+        let mut ranges = ranges.flat_map(|range| range.split(per_batch as u64)).peekable();
+        ranges.peek().into_iter().for_each(|first| snapshot.release_before(first.first()));
+        while let Some(range) = ranges.next() {
             let len = range.len() as usize * size.bytes();
             let run = if len < SHORT_LEN {
                 snapshot.read_run(range)
@@ -50,7 +52,11 @@ pub(crate) fn capture(
                 })
             };
             match run {
-                Ok(run) => gathered.push(run),
+                Ok(run) => {
+                    gathered.push(run);
+                    // What lies before the next ones is read no more.
+                    ranges.peek().into_iter().for_each(|next| snapshot.release_before(next.first()));
+                }
                 Err(error) => {
                     let _ = sender.blocking_send(Err(error));
                     return;

@@ -1,6 +1,7 @@
 //! Copy-on-write over a file of bytes, block by block.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use mantis_page::{PageNo, PageRange, PageSize};
@@ -149,7 +150,8 @@ impl CowFile {
         let len =
             len().map_err(|source| CowError::Io { doing: "ask for the file's length", source })?;
         let epoch = self.table.open(self.block.pages_for(len))?;
-        Ok(FrozenFile { cow: Arc::clone(self), epoch, len, before: self.shelf.taken() })
+        let (before, released) = (self.shelf.taken(), AtomicU64::new(0));
+        Ok(FrozenFile { cow: Arc::clone(self), epoch, len, before, released })
     }
 
     /// The blocks changed since the last seal.
@@ -172,6 +174,8 @@ pub struct FrozenFile {
     epoch: Epoch,
     len: u64,
     before: Taken,
+    /// In bytes, a whole number of blocks.
+    released: AtomicU64,
 }
 
 impl FrozenFile {
@@ -199,12 +203,27 @@ impl FrozenFile {
         self.cow.table.mark_lost(self.epoch);
     }
 
+    /// What lies before `offset` is read no more: whole blocks of it are not saved from now on, and what was saved of them goes. Who reads
+    /// in order calls it after each read; so a writer saves half of what it changes, and it takes hardly any memory.
+    pub fn release_before(&self, offset: u64) {
+        let block = self.cow.block.get();
+        let index = offset.min(self.len) >> block.trailing_zeros();
+        // Before anything is dropped: a read that is under way then fails.
+        self.released.fetch_max(index * u64::from(block), Ordering::AcqRel);
+        self.cow.table.release_before(self.epoch, index);
+    }
+
+    fn check_released(&self, offset: u64) -> Result<(), CowError> {
+        let released = self.released.load(Ordering::Acquire);
+        if offset < released { Err(CowError::Released { offset, released }) } else { Ok(()) }
+    }
+
     /// Fills `buf` with the bytes at `offset` as they were at the freeze. Any thread, any order.
     ///
     /// One read of the live file, then the blocks that changed are laid over it.
     ///
     /// # Errors
-    /// [`CowError::OutOfRange`], [`CowError::Lost`], or that the file or the spill cannot be read.
+    /// [`CowError::OutOfRange`], [`CowError::Released`], [`CowError::Lost`], or that the file or the spill cannot be read.
     pub fn read_at(
         &self,
         live: &dyn LiveFile,
@@ -215,10 +234,11 @@ impl FrozenFile {
         if end > self.len {
             return Err(CowError::OutOfRange { offset, end, len: self.len });
         }
+        self.check_released(offset)?;
         self.cow.prepare();
         live.read_at(offset, buf)
             .map_err(|source| CowError::Io { doing: "read the live file", source })?;
-        crate::sync::fence(std::sync::atomic::Ordering::Acquire);
+        crate::sync::fence(Ordering::Acquire);
         let block = u64::from(self.cow.block.get());
         for page in self.cow.blocks(offset, buf.len() as u64).into_iter().flat_map(PageRange::pages)
         {
@@ -228,6 +248,7 @@ impl FrozenFile {
             let out = &mut buf[(start - offset) as usize..(stop - offset) as usize];
             image.copy_to((start % block) as usize, out)?;
         }
+        self.check_released(offset)?;
         if self.is_lost() { Err(CowError::Lost) } else { Ok(()) }
     }
 }

@@ -36,6 +36,14 @@ pub enum CowError {
         /// Length of the frozen file in bytes.
         len: u64,
     },
+    /// A read of what was released before.
+    #[error("bytes from {offset} on were released up to {released}")]
+    Released {
+        /// First byte asked for.
+        offset: u64,
+        /// One past the last byte that was released.
+        released: u64,
+    },
     /// The live file or the spill file could not be read or written.
     #[error("{doing}")]
     Io {

@@ -55,6 +55,8 @@ pub enum PageView<L, I> {
 #[derive(Debug)]
 struct Open {
     pages: u64,
+    /// Pages before it are read no more.
+    done: u64,
     lost: Arc<AtomicBool>,
 }
 
@@ -62,6 +64,28 @@ struct Open {
 struct Active {
     last_epoch: u32,
     open: BTreeMap<Epoch, Open>,
+}
+
+impl Active {
+    /// The open epochs, each with the first page that it still reads.
+    fn needs(&self) -> Vec<(Epoch, u64)> {
+        self.open.iter().map(|(epoch, open)| (*epoch, open.done)).collect()
+    }
+}
+
+/// Takes those images of a page out that no open epoch needs. They are given back, to be dropped without a lock.
+fn sift<I>(chain: &mut Chain<I>, index: u64, needs: &[(Epoch, u64)]) -> Vec<I> {
+    let (mut below, mut freed) = (Epoch(0), Vec::new());
+    for (hi, image) in std::mem::take(chain) {
+        let serves = |(epoch, done): &(Epoch, u64)| below < *epoch && *epoch <= hi && index >= *done;
+        if needs.iter().any(serves) {
+            chain.push((hi, image));
+        } else {
+            freed.push(image);
+        }
+        below = hi;
+    }
+    freed
 }
 
 /// The copy-on-write table, generic over what an image is.
@@ -109,7 +133,7 @@ impl<I: Clone> EpochTable<I> {
         let number = active.last_epoch.checked_add(1).ok_or(CowError::EpochsExhausted)?;
         active.last_epoch = number;
         let lost = Arc::new(AtomicBool::new(false));
-        active.open.insert(Epoch(number), Open { pages, lost });
+        active.open.insert(Epoch(number), Open { pages, done: 0, lost });
         self.newest.store(number, Ordering::Release);
         Ok(Epoch(number))
     }
@@ -129,28 +153,44 @@ impl<I: Clone> EpochTable<I> {
             let mut pages = lock(shard);
             // Read under the shard's lock: an image in this shard was kept for an epoch that was
             // open then, so an epoch missing here has nothing in the shard that it still needs.
-            let open: Vec<Epoch> = lock(&self.active).open.keys().copied().collect();
-            if open.is_empty() {
+            let needs = lock(&self.active).needs();
+            if needs.is_empty() {
                 let all = std::mem::take(&mut *pages);
                 drop(pages);
                 drop(all);
                 continue;
             }
-            pages.retain(|_, chain| {
-                let mut below = Epoch(0);
-                let mut kept = Vec::with_capacity(chain.len());
-                for (hi, image) in chain.drain(..) {
-                    if open.iter().any(|epoch| below < *epoch && *epoch <= hi) {
-                        kept.push((hi, image));
-                    } else {
-                        freed.push(image);
-                    }
-                    below = hi;
-                }
-                *chain = kept;
+            pages.retain(|index, chain| {
+                freed.extend(sift(chain, *index, &needs));
                 !chain.is_empty()
             });
             drop(pages);
+        }
+    }
+
+    /// Pages before `index` are read no more for an epoch: their images are dropped where nobody else needs them, and none is saved any more.
+    pub fn release_before(&self, epoch: Epoch, index: u64) {
+        let released = {
+            let mut active = lock(&self.active);
+            let Some(open) = active.open.get_mut(&epoch) else { return };
+            let from = open.done;
+            open.done = index.min(open.pages).max(from);
+            from..open.done
+        };
+        for index in released {
+            let cell = self.latest.existing(index);
+            if cell.is_none_or(|cell| cell.load(Ordering::Acquire) < epoch.0) {
+                continue;
+            }
+            let mut pages = lock(self.shard(index));
+            let Some(chain) = pages.get_mut(&index) else { continue };
+            // Under the shard's lock, as in `close`.
+            let freed = sift(chain, index, &lock(&self.active).needs());
+            if chain.is_empty() {
+                pages.remove(&index);
+            }
+            drop(pages);
+            drop(freed);
         }
     }
 
@@ -200,7 +240,9 @@ impl<I: Clone> EpochTable<I> {
             let waiting: Vec<Arc<AtomicBool>> = active
                 .open
                 .iter()
-                .filter(|(epoch, open)| **epoch > have && index < open.pages)
+                .filter(|(epoch, open)| {
+                    **epoch > have && (open.done..open.pages).contains(&index)
+                })
                 .map(|(_, open)| Arc::clone(&open.lost))
                 .collect();
             (*newest, waiting)
@@ -225,7 +267,8 @@ impl<I: Clone> EpochTable<I> {
         Ok(saved)
     }
 
-    /// The image of a page for a snapshot, or `None` where the live page is still the right one.
+    /// The image of a page for a snapshot, or `None` where the live page is still the right one. Not to be asked for a page that was
+    /// released.
     #[must_use]
     pub fn saved(&self, epoch: Epoch, index: u64) -> Option<I> {
         if self.latest.existing(index)?.load(Ordering::Acquire) < epoch.0 {

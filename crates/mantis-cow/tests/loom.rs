@@ -76,6 +76,30 @@ fn a_release_beside_a_writer_leaks_nothing_and_frees_nothing_needed() {
 }
 
 #[test]
+fn what_is_read_no_more_is_not_saved_and_is_there_for_others() {
+    loom::model(|| {
+        let world = World::new();
+        let older = world.table.open(1).unwrap();
+        let newer = world.table.open(1).unwrap();
+        let writer = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.write(2))
+        };
+        assert_eq!(world.read(newer), 1);
+        world.table.release_before(newer, 1);
+        assert_eq!(world.read(older), 1);
+        writer.join().unwrap();
+        assert_eq!(world.read(older), 1);
+        world.table.release_before(older, 1);
+        assert_eq!(world.table.images(), 0);
+        world.write(3);
+        assert_eq!(world.table.images(), 0);
+        world.table.close(older);
+        world.table.close(newer);
+    });
+}
+
+#[test]
 fn a_lost_image_is_never_served_as_a_page() {
     loom::model(|| {
         let world = World::new();

@@ -36,6 +36,7 @@ enum Step {
     Freeze,
     Release(usize),
     Read { snapshot: usize, offset: usize, len: usize },
+    Done { snapshot: usize, offset: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Freeze),
         1 => (0usize..4).prop_map(Step::Release),
         4 => (0usize..4, 0usize..6000, 1usize..3000).prop_map(|(snapshot, offset, len)| Step::Read { snapshot, offset, len }),
+        2 => (0usize..4, 0usize..6000).prop_map(|(snapshot, offset)| Step::Done { snapshot, offset }),
     ]
 }
 
@@ -56,7 +58,8 @@ proptest! {
     ) {
         let live = Memory(Mutex::new(vec![7; 4000]));
         let cow = Arc::new(CowFile::new(PageSize::MIN, CowLimits { memory, ..CowLimits::default() }));
-        let mut snapshots: Vec<(FrozenFile, Vec<u8>)> = Vec::new();
+        // Each with a whole copy, and up to where it was released.
+        let mut snapshots: Vec<(FrozenFile, Vec<u8>, usize)> = Vec::new();
         for step in steps {
             match step {
                 Step::Write { offset, len, byte } => {
@@ -77,7 +80,7 @@ proptest! {
                 }
                 Step::Freeze if snapshots.len() < 4 => {
                     let copy = live.0.lock().unwrap().clone();
-                    snapshots.push((cow.freeze(copy.len() as u64).unwrap(), copy));
+                    snapshots.push((cow.freeze(copy.len() as u64).unwrap(), copy, 0));
                 }
                 Step::Freeze => {}
                 Step::Release(at) => {
@@ -86,21 +89,36 @@ proptest! {
                     }
                 }
                 Step::Read { snapshot, offset, len } => {
-                    if let Some((frozen, copy)) = snapshots.get(snapshot) {
+                    if let Some((frozen, copy, released)) = snapshots.get(snapshot) {
                         let mut out = vec![0xEE; len];
                         match frozen.read_at(&live, offset as u64, &mut out) {
-                            Ok(()) => prop_assert_eq!(&out[..], &copy[offset..offset + len]),
-                            Err(_) => prop_assert!(offset + len > copy.len()),
+                            Ok(()) => {
+                                prop_assert!(offset >= *released);
+                                prop_assert_eq!(&out[..], &copy[offset..offset + len]);
+                            }
+                            Err(_) => prop_assert!(offset + len > copy.len() || offset < *released),
                         }
+                    }
+                }
+                Step::Done { snapshot, offset } => {
+                    if let Some((frozen, copy, released)) = snapshots.get_mut(snapshot) {
+                        frozen.release_before(offset as u64);
+                        *released = (*released).max(offset.min(copy.len()) / 512 * 512);
                     }
                 }
             }
         }
-        for (frozen, copy) in &snapshots {
-            let mut out = vec![0; copy.len()];
-            frozen.read_at(&live, 0, &mut out).unwrap();
-            prop_assert_eq!(&out, copy);
+        for (frozen, copy, released) in &snapshots {
+            let mut out = vec![0; copy.len() - released];
+            frozen.read_at(&live, *released as u64, &mut out).unwrap();
+            prop_assert_eq!(&out[..], &copy[*released..]);
         }
+        // What nobody reads any more takes no place.
+        for (frozen, copy, _) in &snapshots {
+            frozen.release_before(copy.len() as u64);
+        }
+        let last_blocks = snapshots.iter().filter(|(_, copy, _)| copy.len() % 512 != 0).count();
+        prop_assert!(cow.stats().images <= last_blocks as u64);
         drop(snapshots);
         prop_assert_eq!(cow.stats().images, 0);
     }

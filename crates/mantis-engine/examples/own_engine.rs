@@ -183,6 +183,13 @@ impl FrozenPages for Frozen {
         })
     }
 
+    fn release_before(&self, first: PageNo) {
+        // What was read is held no longer: writers save half as many pages, and those go as soon as they were read.
+        if let Some(offset) = PAGE.offset_of(first) {
+            self.frozen.release_before(offset);
+        }
+    }
+
     fn changed(&self) -> Changed<'_> {
         let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
         self.sealed

@@ -66,6 +66,7 @@ pub fn check_engine(subject: &mut dyn Subject) {
     let config = SnapshotConfig { max_concurrent: 4, ..SnapshotConfig::default() };
     let coordinator = Coordinator::new(config);
     a_snapshot_is_the_last_commit_and_stays_so(&coordinator, subject);
+    what_is_read_no_more_changes_nothing_of_the_rest(&coordinator, subject);
     overlapping_snapshots_keep_apart(&coordinator, subject);
     changed_pages_are_never_missed(&coordinator, subject);
     reads_past_the_end_fail(&coordinator, subject);
@@ -95,6 +96,32 @@ fn a_snapshot_is_the_last_commit_and_stays_so(
         assert!(before == image(&snapshot, 64), "a snapshot reads the same after later commits");
         snapshot.finish(Outcome::Committed).expect("a healthy snapshot ends well");
     }
+}
+
+fn what_is_read_no_more_changes_nothing_of_the_rest(
+    coordinator: &Coordinator,
+    subject: &mut dyn Subject,
+) {
+    let commit = subject.commit();
+    let (snapshot, beside) = (begin(coordinator, subject, None), begin(coordinator, subject, None));
+    let geometry = snapshot.geometry();
+    let size = geometry.page_size.bytes();
+    let mut bytes = Vec::new();
+    for index in 0..geometry.page_count {
+        let mut page = vec![0xEE; size];
+        let first = PageNo::from_index(index).expect("a page number");
+        snapshot.read_pages(first, &mut page).expect("a page that was not released");
+        bytes.extend_from_slice(&page);
+        let next = PageNo::from_index(index + 1).expect("a page number");
+        snapshot.release_before(next);
+        if index % 3 == 0 {
+            subject.commit();
+        }
+    }
+    bytes.truncate(geometry.byte_len as usize);
+    expect_commit(subject, &bytes, commit);
+    assert!(bytes == image(&beside, 16), "another snapshot has what one released");
+    snapshot.finish(Outcome::Committed).expect("a healthy snapshot ends well");
 }
 
 fn overlapping_snapshots_keep_apart(coordinator: &Coordinator, subject: &mut dyn Subject) {

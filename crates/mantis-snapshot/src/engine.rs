@@ -103,6 +103,12 @@ pub trait FrozenPages: Send + Sync {
     /// What keeps the pages from being read; [`SnapshotError::Lost`] where the moment is gone.
     fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError>;
 
+    /// Pages before `first` are read no more: they need not be held any longer. A read of one may fail from now on. Without an answer of its
+    /// own: they are held until the end.
+    fn release_before(&self, first: PageNo) {
+        let _ = first;
+    }
+
     /// What changed since the request's baseline.
     fn changed(&self) -> Changed<'_> {
         Changed::Unknown

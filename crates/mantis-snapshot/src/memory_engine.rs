@@ -177,6 +177,12 @@ impl FrozenPages for FrozenMemory {
         })
     }
 
+    fn release_before(&self, first: PageNo) {
+        if let Some(offset) = self.geometry.page_size.offset_of(first) {
+            self.frozen.release_before(offset);
+        }
+    }
+
     fn changed(&self) -> Changed<'_> {
         let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
         self.sealed

@@ -156,6 +156,16 @@ impl Snapshot {
         })
     }
 
+    /// Pages before `first` are read no more: who reads in order says so after each read, and spares the database's writer the copies of
+    /// pages that were read already.
+    pub fn release_before(&self, first: PageNo) {
+        // One that was released as a whole has nothing to give back.
+        let _ = self.with(|frozen| {
+            frozen.release_before(first);
+            Ok(())
+        });
+    }
+
     /// Reads adjacent pages into a buffer of their own.
     ///
     /// # Errors

@@ -153,6 +153,12 @@ impl FrozenPages for FrozenRedb {
         self.file.taken()
     }
 
+    fn release_before(&self, first: PageNo) {
+        if let Some(offset) = self.geometry.page_size.offset_of(first) {
+            self.file.release_before(offset);
+        }
+    }
+
     fn changed(&self) -> Changed<'_> {
         let token = self.baseline.as_ref().map_or(&[][..], |token| &token.0);
         self.sealed
