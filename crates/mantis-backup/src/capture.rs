@@ -55,7 +55,10 @@ pub(crate) fn capture(
                 Ok(run) => {
                     gathered.push(run);
                     // What lies before the next ones is read no more.
-                    ranges.peek().into_iter().for_each(|next| snapshot.release_before(next.first()));
+                    ranges
+                        .peek()
+                        .into_iter()
+                        .for_each(|next| snapshot.release_before(next.first()));
                 }
                 Err(error) => {
                     let _ = sender.blocking_send(Err(error));

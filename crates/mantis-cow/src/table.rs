@@ -16,6 +16,7 @@
 //! engine's own lock gives that, or a gate such as the one in `CowFile`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use crate::leaves::{CAPACITY, Leaves};
 use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
@@ -67,17 +68,19 @@ struct Active {
 }
 
 impl Active {
-    /// The open epochs, each with the first page that it still reads.
-    fn needs(&self) -> Vec<(Epoch, u64)> {
-        self.open.iter().map(|(epoch, open)| (*epoch, open.done)).collect()
+    /// The open epochs, each with the pages that it still reads.
+    fn needs(&self) -> Vec<(Epoch, Range<u64>)> {
+        self.open.iter().map(|(epoch, open)| (*epoch, open.done..open.pages)).collect()
     }
 }
 
 /// Takes those images of a page out that no open epoch needs. They are given back, to be dropped without a lock.
-fn sift<I>(chain: &mut Chain<I>, index: u64, needs: &[(Epoch, u64)]) -> Vec<I> {
+fn sift<I>(chain: &mut Chain<I>, index: u64, needs: &[(Epoch, Range<u64>)]) -> Vec<I> {
     let (mut below, mut freed) = (Epoch(0), Vec::new());
     for (hi, image) in std::mem::take(chain) {
-        let serves = |(epoch, done): &(Epoch, u64)| below < *epoch && *epoch <= hi && index >= *done;
+        let serves = |(epoch, pages): &(Epoch, Range<u64>)| {
+            below < *epoch && *epoch <= hi && pages.contains(&index)
+        };
         if needs.iter().any(serves) {
             chain.push((hi, image));
         } else {
@@ -240,9 +243,7 @@ impl<I: Clone> EpochTable<I> {
             let waiting: Vec<Arc<AtomicBool>> = active
                 .open
                 .iter()
-                .filter(|(epoch, open)| {
-                    **epoch > have && (open.done..open.pages).contains(&index)
-                })
+                .filter(|(epoch, open)| **epoch > have && (open.done..open.pages).contains(&index))
                 .map(|(_, open)| Arc::clone(&open.lost))
                 .collect();
             (*newest, waiting)
