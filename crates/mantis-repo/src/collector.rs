@@ -30,9 +30,9 @@ use crate::session::{SessionOutcome, create_outcome, read_intent};
 use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
 
 /// Objects that a store is asked to delete at once; the most that S3 takes.
-const DELETED_AT_ONCE: usize = 1000;
-/// Objects whose locks are asked for at once.
-const LOOKS: usize = 16;
+pub(crate) const DELETED_AT_ONCE: usize = 1000;
+/// Questions about objects under way at once.
+pub(crate) const LOOKS: usize = 16;
 
 /// How a collection runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,19 @@ struct Collector<'a> {
 }
 
 impl Repository {
+    /// Until when the store has an object locked, if it is so still; one that is gone is not.
+    pub(crate) async fn locked_past(
+        &self,
+        key: &ObjectKey,
+        now: UnixMillis,
+    ) -> Result<Option<UnixMillis>, RepoError> {
+        match self.sink().locked_until(key).await {
+            Ok(until) => Ok(until.map(UnixMillis::of).filter(|until| *until > now)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Frees what nothing refers to. Interrupted at any point, it can be run again.
     ///
     /// # Errors
@@ -294,19 +307,15 @@ impl Collector<'_> {
         &mut self,
         doomed: Vec<ObjectKey>,
     ) -> Result<Vec<ObjectKey>, RepoError> {
-        let repo = self.repo;
+        let (repo, now) = (self.repo, self.now);
         let looks = doomed.into_iter().map(|key| async move {
-            match repo.sink().locked_until(&key).await {
-                Ok(until) => Ok((key, until)),
-                Err(error) if error.is_not_found() => Ok((key, None)),
-                Err(error) => Err(RepoError::from(error)),
-            }
+            let until = repo.locked_past(&key, now).await?;
+            Ok::<_, RepoError>((key, until))
         });
         let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
         let mut free = Vec::new();
         while let Some((key, until)) = looks.try_next().await? {
-            let until = until.map(UnixMillis::of);
-            let Some(until) = until.filter(|until| *until > self.now) else {
+            let Some(until) = until else {
                 free.push(key);
                 continue;
             };

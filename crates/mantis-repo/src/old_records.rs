@@ -16,13 +16,9 @@
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, SinkError};
 
+use crate::collector::{DELETED_AT_ONCE, LOOKS};
 use crate::session::{SessionOutcome, read_outcome};
 use crate::{Place, RepoError, Repository, SessionId, UnixMillis};
-
-/// Objects that a store is asked to delete at once; the most that S3 takes.
-const DELETED_AT_ONCE: usize = 1000;
-/// Questions to a store at once.
-const LOOKS: usize = 16;
 
 /// Records of backups of which nothing else is left, as they were listed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,6 +45,19 @@ fn is_gone<T>(asked: Result<T, SinkError>) -> Result<bool, RepoError> {
         Err(error) if error.is_not_found() => Ok(true),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The keys that looks came to, several under way at once.
+async fn answers<L>(looks: impl Iterator<Item = L>) -> Result<Vec<ObjectKey>, RepoError>
+where
+    L: Future<Output = Result<Option<ObjectKey>, RepoError>>,
+{
+    let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
+    let mut found = Vec::new();
+    while let Some(key) = looks.try_next().await? {
+        found.extend(key);
+    }
+    Ok(found)
 }
 
 impl Repository {
@@ -87,20 +96,21 @@ impl Repository {
         old: OldRecords,
         now: UnixMillis,
     ) -> Result<u64, RepoError> {
-        let mut swept = 0;
         let looks = old.forgotten.into_iter().map(|session| async move {
             let outcome = key_of(Place::Outcome(session))?;
             let gone = is_gone(self.sink().stat(&outcome).await)?;
             self.if_not_locked(gone.then_some(Place::Forget(session)), now).await
         });
+        let forgotten = answers(looks).await?;
         self.sink().settle(Place::OUTCOMES).await?;
-        swept += self.delete_found(looks).await?;
+        self.delete_all(&forgotten).await?;
         let looks = old.outcomes.into_iter().map(|session| async move {
             let gone = self.manifest_is_gone(session).await?;
             self.if_not_locked(gone.then_some(Place::Outcome(session)), now).await
         });
-        swept += self.delete_found(looks).await?;
-        Ok(swept)
+        let outcomes = answers(looks).await?;
+        self.delete_all(&outcomes).await?;
+        Ok((forgotten.len() + outcomes.len()) as u64)
     }
 
     /// Whether the backup that a session committed has no manifest any more, durably.
@@ -127,30 +137,15 @@ impl Repository {
     ) -> Result<Option<ObjectKey>, RepoError> {
         let Some(place) = place else { return Ok(None) };
         let key = key_of(place)?;
-        if !self.sink().locks() {
-            return Ok(Some(key));
-        }
-        match self.sink().locked_until(&key).await {
-            Ok(Some(until)) if UnixMillis::of(until) > now => Ok(None),
-            Ok(_) => Ok(Some(key)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let is_locked = self.sink().locks() && self.locked_past(&key, now).await?.is_some();
+        Ok((!is_locked).then_some(key))
     }
 
-    async fn delete_found<L>(&self, looks: impl Iterator<Item = L>) -> Result<u64, RepoError>
-    where
-        L: Future<Output = Result<Option<ObjectKey>, RepoError>>,
-    {
-        let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
-        let mut found = Vec::new();
-        while let Some(key) = looks.try_next().await? {
-            found.extend(key);
-        }
-        for keys in found.chunks(DELETED_AT_ONCE) {
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), RepoError> {
+        for keys in keys.chunks(DELETED_AT_ONCE) {
             self.sink().delete_many(keys).await?;
         }
-        Ok(found.len() as u64)
+        Ok(())
     }
 
     /// Whether nothing says any more that a session committed a backup, and nothing is left of one: its records were removed since they

@@ -362,3 +362,31 @@ pub(crate) async fn read_intent(
     let json = envelope::open(key.as_str(), &bytes, Kind::Session, repo.vault())?;
     serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mantis_sink::MemorySink;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_that_comes_after_its_backup_was_freed_is_taken_back() {
+        let now = UnixMillis(1);
+        let repo = Repository::init(Arc::new(MemorySink::new()), [1; 32], now, None).await.unwrap();
+        let session = Session::begin(&repo, Purpose::Backup, [2; 32], "test", now).await.unwrap();
+        let manifest = ObjectHash::of([&b"manifest"[..]]);
+        let place = Place::Manifest(session.id(), manifest);
+        let outcome = Place::Outcome(session.id()).key().unwrap();
+        let commit = SessionOutcome::Commit { manifest };
+        assert!(create_outcome(&repo, session.id(), &commit, [3; 32]).await.unwrap());
+        session.put(place, Bytes::from_static(b"manifest").into()).await.unwrap();
+        session.withdraw_if_freed(manifest).await.unwrap();
+        repo.sink().stat(&outcome).await.unwrap();
+        repo.sink().delete(&place.key().unwrap()).await.unwrap();
+        let withdrawn = session.withdraw_if_freed(manifest).await;
+        assert!(matches!(withdrawn, Err(RepoError::Fenced)));
+        assert!(repo.sink().stat(&outcome).await.unwrap_err().is_not_found());
+    }
+}
