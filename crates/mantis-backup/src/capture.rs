@@ -37,9 +37,9 @@ pub(crate) fn capture(
         let per_batch = (BATCH_LEN / size.bytes()).max(1);
         let buffers = Buffers::new(per_batch * size.bytes());
         let (mut gathered, mut gathered_len) = (Vec::new(), 0);
-        let mut ranges = ranges.flat_map(|range| range.split(per_batch as u64)).peekable();
-        ranges.peek().into_iter().for_each(|first| snapshot.release_before(first.first()));
-        while let Some(range) = ranges.next() {
+        for range in ranges.flat_map(|range| range.split(per_batch as u64)) {
+            // What lies before it is read no more.
+            snapshot.release_before(range.first());
             let len = range.len() as usize * size.bytes();
             let run = if len < SHORT_LEN {
                 snapshot.read_run(range)
@@ -52,14 +52,7 @@ pub(crate) fn capture(
                 })
             };
             match run {
-                Ok(run) => {
-                    gathered.push(run);
-                    // What lies before the next ones is read no more.
-                    ranges
-                        .peek()
-                        .into_iter()
-                        .for_each(|next| snapshot.release_before(next.first()));
-                }
+                Ok(run) => gathered.push(run),
                 Err(error) => {
                     let _ = sender.blocking_send(Err(error));
                     return;
