@@ -61,24 +61,52 @@ fn it_shows_what_is_protected_and_what_is_not() {
     let backups = json(&daemon, "/api/v1/backups?source=bank");
     let id = backups["backups"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(Value::from(id.as_str()), world.ok(&["list"])[0]["id"]);
-    assert!(json(&daemon, "/api/v1/backups?source=else")["backups"].as_array().unwrap().is_empty());
+    for none in ["source=else", "tag=else", "to=2001-01-01", "from=2999-01-01", "from=soon"] {
+        let found = json(&daemon, &format!("/api/v1/backups?{none}"));
+        assert!(found["backups"].as_array().unwrap().is_empty(), "{none}");
+        assert_eq!(
+            found["problems"].as_array().unwrap().len(),
+            usize::from(none.ends_with("soon"))
+        );
+    }
+    let all =
+        json(&daemon, "/api/v1/backups?from=2001-01-01&to=2999-01-01&tag=note&repository=main");
+    assert_eq!(all["backups"].as_array().unwrap().len(), 1);
     assert_eq!(json(&daemon, "/api/v1/runs?outcome=failed").as_array().unwrap().len(), 1);
     let jobs = json(&daemon, "/api/v1/jobs");
     assert_eq!(jobs[0]["words"], "at 00:00 on day 29 of the month in February");
-    for path in json(&daemon, "/api/v1/openapi.json")["paths"].as_object().unwrap().keys() {
-        assert_eq!(daemon.page(&format!("/api/v1{path}")).0, 200, "{path} is described");
+    for (path, ways) in json(&daemon, "/api/v1/openapi.json")["paths"].as_object().unwrap() {
+        let path_here = format!("/api/v1{}", path.replace("{id}", "1"));
+        for way in ways.as_object().unwrap().keys() {
+            match way.as_str() {
+                // That one does not end.
+                "get" if path == "/events" => {}
+                "get" => assert_eq!(daemon.page(&path_here).0, 200, "{path} is described"),
+                // Nobody can log in here, and so nobody can change anything.
+                way => {
+                    let way = (&*way.to_uppercase(), &*path_here);
+                    assert_eq!(daemon.request(way, &[], "{}").0, 403, "{path}");
+                }
+            }
+        }
     }
     for (path, shows) in [
         ("/", "unprotected"),
         ("/backups?tag=note", &id[..8]),
         (&format!("/backups/main/{id}"), "mantis restore"),
         ("/schedules", "save/bank"),
+        ("/restore?repository=main&source=bank", "Which moment"),
+        (
+            &format!("/restore?repository=main&source=bank&backup={id}"),
+            "Nothing can be restored to",
+        ),
+        ("/log", "Nothing yet"),
         ("/runs?job=save/gone", "failed"),
         ("/style.css", "--ground"),
     ] {
         let (status, page) = daemon.page(path);
         assert!(status == 200 && page.contains(shows), "{path}: {status}");
-        assert!(!page.contains("<script"), "{path}: what a tag says is no markup");
+        assert!(!page.contains("<script>"), "{path}: what a tag says is no markup");
     }
     assert_eq!(daemon.page("/backups/main/0000").0, 404);
     assert_eq!(daemon.page("/nothing").0, 404);

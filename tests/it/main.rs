@@ -12,6 +12,7 @@ mod daemon;
 mod daemons_year;
 mod damage;
 mod dashboard;
+mod dashboard_access;
 mod encrypted;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod failing_calls;

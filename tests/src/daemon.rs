@@ -94,8 +94,8 @@ impl Daemon {
     #[must_use]
     pub fn address(&self) -> String {
         let log = self.log();
-        let from = log.rfind("metrics at http://").unwrap() + "metrics at http://".len();
-        log[from..].split('/').next().unwrap().to_owned()
+        let from = log.rfind("metrics at http").unwrap();
+        log[from..].split('/').nth(2).unwrap().to_owned()
     }
 
     /// The status and the body of a page.
@@ -114,8 +114,32 @@ impl Daemon {
     /// Where there is no answer.
     #[must_use]
     pub fn asked_as(&self, host: &str, path: &str) -> (String, String) {
+        self.asked(&format!("GET {path} HTTP/1.1\r\nHost: {host}"), "")
+    }
+
+    /// The status, the head and the body of the answer to a request with these further headers, and this body.
+    ///
+    /// # Panics
+    /// Where there is no answer.
+    #[must_use]
+    pub fn request(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u32, String, String) {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}", self.address());
+        for (name, value) in headers {
+            head.push_str(&format!("\r\n{name}: {value}"));
+        }
+        let (head, body) = self.asked(&head, body);
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head, body)
+    }
+
+    fn asked(&self, head: &str, body: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

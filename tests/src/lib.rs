@@ -7,6 +7,7 @@ pub mod contents;
 pub mod daemon;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod disk;
+pub mod house;
 pub mod rounds;
 pub mod servers;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -30,6 +30,19 @@ fn with_pip(name: &str, packages: &[&str], proof: &str) -> Done {
     command::run(program("python3", &arguments).args(packages))
 }
 
+fn with_npm(name: &str, package: &str, proof: &str) -> Done {
+    let folder = servers().join(name);
+    if folder.join("node_modules").join(proof).exists() {
+        return Ok(());
+    }
+    if !exists("npm") {
+        with_apt(&["nodejs", "npm"])?;
+    }
+    let folder = folder.display().to_string();
+    let options = ["install", "--no-audit", "--no-fund", "--silent", "--prefix"];
+    command::run(program("npm", &options).args([&folder, package]))
+}
+
 fn with_apt(packages: &[&str]) -> Done {
     if !exists("apt-get") {
         return Err(format!("install {} with your package manager", packages.join(" and ")));
@@ -72,23 +85,24 @@ fn install() -> Done {
     }
     install_moto()?;
     with_pip("wsgidav", &["wsgidav==4.4.0", "cheroot"], "wsgidav")?;
-    if !servers().join("azurite/node_modules/.bin/azurite-blob").exists() {
-        if !exists("npm") {
-            with_apt(&["nodejs", "npm"])?;
-        }
-        let folder = servers().join("azurite").display().to_string();
-        let arguments = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--silent",
-            "--prefix",
-            &folder,
-            "azurite@3.37.0",
-        ];
-        command::run(&mut program("npm", &arguments))?;
+    with_npm("azurite", "azurite@3.37.0", ".bin/azurite-blob")
+}
+
+/// Installs Chromium, its driver, and axe, which tells what not everyone can use.
+fn install_browser() -> Done {
+    if !exists("chromedriver") {
+        with_apt(&["chromium", "chromium-driver"])?;
     }
-    Ok(())
+    with_npm("axe", "axe-core@4.11.4", "axe-core/axe.min.js")
+}
+
+/// `cargo xtask browser [FILTER]`: the daemon's pages in a browser; with `MANTIS_SCREENSHOTS` pictures of them, too.
+pub(crate) fn browser(arguments: &[String]) -> Done {
+    install_browser()?;
+    cargo(&["build", "--locked", "--workspace", "--all-features"])?;
+    let base = ["test", "--locked", "--workspace", "--all-features", "--test", "browser", "--"];
+    let mut command = program("cargo", &base);
+    command::run(command.arg("--ignored").args(arguments))
 }
 
 fn suite(filter: &[&str]) -> Done {

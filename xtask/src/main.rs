@@ -29,6 +29,7 @@ const HELP: &str = "cargo xtask COMMAND
   sim       the repository's code under random histories: sim [--seed N] [--seeds N] [--steps M]
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
+  browser   the daemon's pages in Chromium: browser [FILTER]; MANTIS_SCREENSHOTS=FOLDER keeps pictures
   soak      the daemon for a long while, and what it takes meanwhile: soak [--minutes N]
   tidy      file sizes, module docs, left-over words, the list of unsafe code
   bench     side by side with others, into docs/benchmarks.md: bench [MIB=1024] [ROUNDS=5] [tasks] [known] [writer] [cache] [stores]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
         "integration" => integration::run(rest),
+        "browser" => integration::browser(rest),
         "deny" => ci::deny(),
         _ => {
             print!("{HELP}");

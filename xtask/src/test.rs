@@ -41,7 +41,8 @@ pub(crate) fn run() -> Done {
     install_writers()?;
     install_reader()?;
     cargo(&["test", "--locked", "--workspace", "--all-features"])?;
-    crate::integration::run(&["ci".to_owned()])
+    crate::integration::run(&["ci".to_owned()])?;
+    crate::integration::browser(&[])
 }
 
 /// `cargo xtask kills`

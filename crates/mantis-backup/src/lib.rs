@@ -27,6 +27,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+mod access;
 mod buffers;
 mod candidates;
 mod capture;
@@ -59,6 +61,8 @@ pub mod notify;
 mod parse;
 #[cfg(feature = "daemon")]
 mod secrets;
+#[cfg(any(feature = "cli", feature = "dashboard"))]
+mod simulated_year;
 mod source;
 #[cfg(feature = "daemon")]
 mod spool;

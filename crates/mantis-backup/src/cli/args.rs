@@ -28,7 +28,7 @@ pub(crate) use policy::PolicyArgs;
 pub(crate) use repair::RepairArgs;
 pub(crate) use restore::RestoreArgs;
 pub(crate) use retention::{RetentionCommand, SimulateArgs};
-pub(crate) use schedule::{ScheduleCommand, ServeArgs};
+pub(crate) use schedule::{DaemonArgs, ScheduleCommand, ServeArgs};
 pub(crate) use transfer::{CopyArgs, ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
 
@@ -157,6 +157,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Look at schedules, and run them
     Schedule {
+        #[command(flatten)]
+        daemon: DaemonArgs,
         #[command(subcommand)]
         what: ScheduleCommand,
     },

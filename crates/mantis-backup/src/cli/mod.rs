@@ -10,6 +10,7 @@ mod output;
 mod places;
 mod progress;
 mod proofs;
+mod remote;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -131,7 +132,9 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
             Command::Import(args) => commands::import::run(&context, args).await,
             Command::Forget(args) => commands::forget::run(&context, args).await,
             Command::Retention { what } => commands::retention::run(&context, &what),
-            Command::Schedule { what } => commands::schedule::run(&context, what).await,
+            Command::Schedule { daemon, what } => {
+                commands::schedule::run(&context, &daemon, what).await
+            }
             Command::Serve(args) => match configured {
                 Some(configured) => commands::serve::run(&context, args, configured).await,
                 None => Ok(Ending::Failed),

@@ -14,6 +14,9 @@ use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, Schedule
 /// Placeholders in names and tags of backups.
 pub(crate) const NAMES: [&str; 5] = ["date", "time", "source", "schedule", "host"];
 
+/// What a name is made of.
+const NAME: &str = "a name is of letters, digits, '-', '_' and '.'; 64 at most";
+
 /// Finds faults, and where they are.
 struct Checker<'a> {
     text: &'a str,
@@ -108,9 +111,10 @@ impl Checker<'_> {
             let wrong: Vec<Range<usize>> =
                 table.keys().filter(|key| !is_name(key.get_ref())).map(Spanned::span).collect();
             for span in wrong {
-                self.tell_at(&span, "a name is of letters, digits, '-', '_' and '.'; 64 at most");
+                self.tell_at(&span, NAME);
             }
         }
+        self.users(config);
         for (name, repository) in &config.repositories {
             let place = ["repositories", name, "url"];
             if let Err(error) = mantis_sink::open_url(&repository.url) {
@@ -126,6 +130,27 @@ impl Checker<'_> {
                 let span = self.place(&["sources", name, "tags", key]);
                 self.template(&span, text, &NAMES);
             }
+        }
+    }
+
+    fn users(&mut self, config: &Config) {
+        for (name, user) in &config.dashboard.users {
+            let place = ["dashboard", "users", name];
+            if !is_name(name) {
+                self.tell(&place, NAME);
+            }
+            if user.password_hash.is_none() && user.token_hash.is_none() {
+                self.tell(
+                    &place,
+                    "it has neither `password_hash` nor `token_hash`: nobody can log in as it",
+                );
+            }
+        }
+        if config.dashboard.tls.is_some() && config.dashboard.behind_https {
+            self.tell(
+                &["dashboard", "behind_https"],
+                "it is for a proxy that speaks HTTPS while this speaks HTTP: leave it or `tls` out",
+            );
         }
     }
 
@@ -299,6 +324,13 @@ impl Config {
                 Some(engine) => format!("{engine}:{path}"),
                 None => path,
             };
+        }
+        for path in &mut self.dashboard.restore_folders {
+            *path = folder.join(&*path);
+        }
+        if let Some(tls) = &mut self.dashboard.tls {
+            tls.certificate = folder.join(&tls.certificate);
+            tls.key = folder.join(&tls.key);
         }
         for told in self.notifications.values_mut() {
             if let Some(webhook) = &mut told.webhook {

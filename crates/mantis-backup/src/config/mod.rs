@@ -7,6 +7,9 @@
 
 mod check;
 mod conflicts;
+mod dashboard;
+#[cfg(feature = "dashboard")]
+pub(crate) mod edit;
 mod fault;
 mod find;
 mod model;
@@ -17,7 +20,9 @@ mod secret;
 mod template;
 mod text;
 
+pub use crate::access::{PasswordHash, TokenHash};
 pub(crate) use check::{NAMES, is_local};
+pub use dashboard::{DashboardConfig, HostName, Role, TlsConfig, UserConfig};
 pub use fault::{ConfigError, Fault};
 pub use find::{find, places};
 pub use model::{

@@ -9,7 +9,9 @@ use mantis_retention::{Policy, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ByteSize, NotificationConfig, ScheduleConfig, Secret, Share, Text, Wait};
+use super::{
+    ByteSize, DashboardConfig, NotificationConfig, ScheduleConfig, Secret, Share, Text, Wait,
+};
 
 const fn two() -> u32 {
     2
@@ -76,6 +78,9 @@ pub struct Config {
     /// Who is told of what
     #[serde(default)]
     pub notifications: BTreeMap<String, NotificationConfig>,
+    /// Who may look at the daemon's pages, and what they may do there
+    #[serde(default)]
+    pub dashboard: DashboardConfig,
 }
 
 /// How much a process gives way for disks.

@@ -28,7 +28,8 @@ fn the_example_is_right_and_shows_every_key() {
     for key in keys {
         let stands = EXAMPLE.contains(&format!("{key} = "))
             || EXAMPLE.contains(&format!("[{key}"))
-            || EXAMPLE.contains(&format!(".{key}]"));
+            || EXAMPLE.contains(&format!(".{key}]"))
+            || EXAMPLE.contains(&format!(".{key}."));
         assert!(stands, "the example lacks {key}");
     }
 }

@@ -37,6 +37,11 @@ pub enum Request {
         /// The schedule, or one of its jobs.
         name: String,
     },
+    /// Cancel what runs of it. It is not tried again.
+    Cancel {
+        /// The schedule, or one of its jobs.
+        name: String,
+    },
     /// Say what runs.
     Status,
 }
@@ -47,6 +52,7 @@ impl From<Request> for Command {
             Request::Pause { name } => Self::Pause(name),
             Request::Resume { name } => Self::Resume(name),
             Request::Run { name } => Self::RunNow(name),
+            Request::Cancel { name } => Self::Cancel(name),
             Request::Status => Self::Status,
         }
     }

@@ -14,6 +14,7 @@ pub(super) enum Command {
     Pause(String),
     Resume(String),
     RunNow(String),
+    Cancel(String),
     Status,
 }
 

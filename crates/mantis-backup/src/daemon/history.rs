@@ -1,19 +1,16 @@
 //! What was run: a file of JSON lines, the oldest of which go when it grows too long.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::json_lines::JsonLines;
+use crate::Error;
 use crate::config::Action;
-use crate::{Error, durable};
 
-/// When it is longer, its older half goes.
-const MAX_LEN: u64 = 8 << 20;
 /// No line is longer.
 const MAX_LINE: usize = 64 << 10;
 
@@ -126,16 +123,16 @@ impl Record {
 
 /// What was run. Several processes may write to it.
 #[derive(Debug, Clone)]
-pub struct History(PathBuf);
+pub struct History(JsonLines);
 
 impl History {
     /// The history in a file.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(JsonLines::at(path.into()))
     }
 
     fn failed(&self, doing: &str, error: io::Error) -> Error {
-        Error::io(format!("{doing} the history in {}", self.0.display()), error)
+        Error::io(format!("{doing} the history in {}", self.0.path().display()), error)
     }
 
     /// Adds records. After a crash the last line may be cut short; it is left out when read, and ended before the next one.
@@ -143,73 +140,16 @@ impl History {
     /// # Errors
     /// What the file system reports.
     pub fn add(&self, records: &[Record]) -> Result<(), Error> {
-        self.try_add(records).map_err(|error| self.failed("add to", error))
-    }
-
-    fn try_add(&self, records: &[Record]) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for record in records {
-            let mut line = serde_json::to_vec(record)?;
-            if line.len() > MAX_LINE {
-                // Errors of any length stay within a line of bounded length.
-                let short = |text: &str| text.chars().take(4000).collect::<String>();
-                let record = Record {
-                    error: record.error.as_deref().map(short),
-                    summary: short(&record.summary),
-                    ..record.clone()
-                };
-                line = serde_json::to_vec(&record)?;
-            }
-            lines.extend(line);
-            lines.push(b'\n');
-        }
-        let _lock = durable::lock(&self.0)?;
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.0)?;
-        let len = file.metadata()?.len();
-        if len > 0 {
-            file.seek(SeekFrom::Start(len - 1))?;
-            let mut last = [0];
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                lines.insert(0, b'\n');
-            }
-        }
-        file.write_all(&lines)?;
-        file.sync_data()?;
-        if len > MAX_LEN { self.cut(&mut file, len) } else { Ok(()) }
-    }
-
-    /// Leaves the newer half.
-    fn cut(&self, file: &mut File, len: u64) -> io::Result<()> {
-        file.seek(SeekFrom::Start(len / 2))?;
-        let mut kept = Vec::new();
-        file.read_to_end(&mut kept)?;
-        let start = kept.iter().position(|byte| *byte == b'\n').map_or(kept.len(), |end| end + 1);
-        durable::replace(&self.0, kept.get(start..).unwrap_or_default())
+        let lines = lines(records).map_err(io::Error::from);
+        lines.and_then(|lines| self.0.add(lines)).map_err(|error| self.failed("add to", error))
     }
 
     /// Gives each record to `each`, oldest first. What is no record is passed over.
     ///
     /// # Errors
     /// What the file system reports; a file that is not there is empty.
-    pub fn read(&self, mut each: impl FnMut(Record)) -> Result<(), Error> {
-        let file = match File::open(&self.0) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            opened => opened.map_err(|error| self.failed("read", error))?,
-        };
-        let mut reader = BufReader::new(file.take(4 * MAX_LEN));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = reader.read_until(b'\n', &mut line);
-            if read.map_err(|error| self.failed("read", error))? == 0 {
-                return Ok(());
-            }
-            if let Ok(record) = serde_json::from_slice(&line) {
-                each(record);
-            }
-        }
+    pub fn read(&self, each: impl FnMut(Record)) -> Result<(), Error> {
+        self.0.read(each).map_err(|error| self.failed("read", error))
     }
 
     /// The newest of the records that fit, so many at most, oldest first.
@@ -221,16 +161,7 @@ impl History {
         limit: usize,
         fits: impl Fn(&Record) -> bool,
     ) -> Result<VecDeque<Record>, Error> {
-        let mut newest = VecDeque::new();
-        self.read(|record| {
-            if fits(&record) {
-                newest.push_back(record);
-                if newest.len() > limit {
-                    newest.pop_front();
-                }
-            }
-        })?;
-        Ok(newest)
+        self.0.newest(limit, fits).map_err(|error| self.failed("read", error))
     }
 
     /// The last record of each job that decides whether it is well.
@@ -248,8 +179,29 @@ impl History {
     }
 }
 
+fn lines(records: &[Record]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::new();
+    for record in records {
+        let mut line = serde_json::to_vec(record)?;
+        if line.len() > MAX_LINE {
+            // Errors of any length stay within a line of bounded length.
+            let short = |text: &str| text.chars().take(4000).collect::<String>();
+            let record = Record {
+                error: record.error.as_deref().map(short),
+                summary: short(&record.summary),
+                ..record.clone()
+            };
+            line = serde_json::to_vec(&record)?;
+        }
+        lines.extend(line);
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::json_lines::MAX_LEN;
     use super::*;
 
     fn record(run: u64, outcome: RunOutcome) -> Record {

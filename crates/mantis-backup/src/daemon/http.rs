@@ -1,4 +1,4 @@
-//! Metrics and health by HTTP, and the dashboard where only this machine can reach it.
+//! Metrics and health by HTTP, and the dashboard for those who may see it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use mantis_stream::CancellationToken;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 
 use super::{Freshness, Status};
 use crate::Error;
@@ -20,6 +19,8 @@ use crate::Error;
 pub(super) struct Pages {
     #[cfg(feature = "dashboard")]
     pub(super) board: super::dashboard::Board,
+    #[cfg(feature = "dashboard")]
+    pub(super) tls: super::listener::Tls,
     pub(super) metrics: PrometheusHandle,
     pub(super) freshness: Arc<Freshness>,
     pub(super) status: Arc<Status>,
@@ -35,24 +36,52 @@ impl Drop for Server {
     }
 }
 
-const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n";
-/// At an address that others reach, too.
-#[cfg(feature = "dashboard")]
-const ELSEWHERE: &str = "\nThe dashboard is shown on the loopback alone: listen at 127.0.0.1, and reach it by `ssh -L`.\n";
-
-/// What is at the root: the dashboard, where only this machine can ask for it.
-#[cfg(feature = "dashboard")]
-fn front(pages: &Pages, address: std::net::SocketAddr) -> Router {
-    if !address.ip().is_loopback() {
-        return Router::new().route("/", get(async || [INDEX, ELSEWHERE].concat()));
-    }
-    tracing::info!("dashboard at http://{address}/");
-    super::dashboard::routes(pages.board.clone())
+pub(super) const INDEX: &str = "mantis\n\n/metrics  for Prometheus\n/health   whether the daemon's loop turns\n/ready    whether it begins runs and can keep its state\n";
+/// What is for other programs: without a login, and by whichever name they have for this machine.
+fn for_programs(pages: Pages) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .with_state(pages)
 }
 
+/// Listens, with TLS where that is configured, and serves all there is until stopped. Returns where.
+#[cfg(feature = "dashboard")]
+async fn start(address: &str, pages: Pages, stop: CancellationToken) -> std::io::Result<String> {
+    use super::listener::{Listener, Peer};
+    let listener = Listener::bind(address, pages.tls.clone()).await?;
+    let at = listener.address();
+    let front = super::dashboard::routes(pages.board.clone(), at.ip().is_loopback());
+    let url = format!("{}://{at}", pages.tls.scheme());
+    tracing::info!("dashboard at {url}/");
+    if !at.ip().is_loopback() && pages.board.sends_passwords_openly() {
+        tracing::warn!(
+            "passwords are sent in the clear: set `tls` of [dashboard], or `behind_https` where a proxy speaks HTTPS"
+        );
+    }
+    let router = for_programs(pages).merge(front);
+    let served = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>());
+    let served = served.with_graceful_shutdown(stop.cancelled_owned());
+    tokio::spawn(async move { report(served.await) });
+    Ok(url)
+}
+
+/// Listens, and serves until stopped. Returns where.
 #[cfg(not(feature = "dashboard"))]
-fn front(_: &Pages, _: std::net::SocketAddr) -> Router {
-    Router::new().route("/", get(async || INDEX))
+async fn start(address: &str, pages: Pages, stop: CancellationToken) -> std::io::Result<String> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let router = for_programs(pages).route("/", get(async || INDEX));
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::spawn(async move { report(served.await) });
+    Ok(url)
+}
+
+fn report(ended: std::io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "metrics are not served any more");
+    }
 }
 
 async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
@@ -89,22 +118,8 @@ pub(super) async fn listen(address: &str, pages: Pages) -> Result<Option<Server>
         source: error.into(),
         help: Some("choose another address with --listen or `listen`; \"\" for none".into()),
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let front = front(&pages, address);
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .with_state(pages)
-        .merge(front);
     let stop = CancellationToken::new();
-    let stopped = stop.clone().cancelled_owned();
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "metrics are not served any more");
-        }
-    });
-    tracing::info!("metrics at http://{address}/metrics");
+    let url = start(address, pages, stop.clone()).await.map_err(failed)?;
+    tracing::info!("metrics at {url}/metrics");
     Ok(Some(Server(stop)))
 }

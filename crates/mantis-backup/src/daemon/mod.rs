@@ -14,6 +14,9 @@ mod freshness;
 mod handle;
 mod history;
 mod http;
+mod json_lines;
+#[cfg(feature = "dashboard")]
+mod listener;
 mod notices;
 mod order;
 mod priority;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mantis_schedule::{Outcome, Run};
-use mantis_stream::CancellationToken;
+use mantis_stream::{CancellationToken, ProgressTracker};
 
 use super::Entry;
 use crate::config::Config;
@@ -23,6 +23,8 @@ pub struct Order {
     pub config: Arc<Config>,
     /// Cancels it.
     pub cancel: CancellationToken,
+    /// Shows how far it is.
+    pub progress: Arc<ProgressTracker>,
 }
 
 /// How it ended.

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use mantis_stream::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "dashboard")]
 use super::dashboard::Board;
 use super::http::{self, Pages, Server};
+#[cfg(feature = "dashboard")]
+use super::listener::Tls;
 use super::telemetry::{self, name};
 use super::worker::Place;
 use super::{Freshness, Handle, Jobs, StateDir, Supervisor, SystemTimer, control, systemd};
@@ -47,28 +50,52 @@ pub async fn serve(
         Arc::new(SystemTimer),
         Arc::clone(&notifications),
     )?;
+    let (reload, reloads) = mpsc::channel(1);
+    #[cfg(feature = "dashboard")]
+    let board = Board::new(
+        (Arc::clone(&config), path.clone()),
+        dir.clone(),
+        handle.clone(),
+        reload.clone(),
+    );
     let pages = Pages {
         #[cfg(feature = "dashboard")]
-        board: Board::new(Arc::clone(&config), dir.clone(), handle.clone()),
+        board: board.clone(),
+        #[cfg(feature = "dashboard")]
+        tls: Tls::default(),
         metrics,
         freshness: Arc::clone(&freshness),
         status,
     };
+    #[cfg(feature = "dashboard")]
+    pages.tls.replace(Tls::read(config.dashboard.tls.as_ref())?);
     let server = http::listen(listen.as_deref().unwrap_or(&config.listen), pages.clone()).await?;
     let _socket = control::listen(&dir, handle.clone())?;
-    let reloader =
-        Reloader { path, config: Arc::clone(&config), fixed: listen, server, pages, handle };
+    let reloader = Reloader {
+        path,
+        config: Arc::clone(&config),
+        fixed: listen,
+        server,
+        pages,
+        handle,
+        asked: (reload, reloads),
+    };
     let reloading = tokio::spawn(reloader.run());
     let looking = tokio::spawn(look_around(Arc::clone(&config), freshness));
     systemd::ready();
     tracing::info!(schedules = config.schedules.len(), state = %dir.path().display(), "running");
     supervisor.run(stop).await;
+    #[cfg(feature = "dashboard")]
+    board.stop().await;
     reloading.abort();
     looking.abort();
     notifications.flush(LAST_WORDS).await;
     tracing::info!("stopped");
     Ok(())
 }
+
+/// Has the configuration read again, and hears how that went.
+pub(super) type Reload = oneshot::Sender<Result<(), String>>;
 
 /// Reads the configuration again when it is asked to.
 struct Reloader {
@@ -79,28 +106,42 @@ struct Reloader {
     server: Option<Server>,
     pages: Pages,
     handle: Handle,
+    /// Who asks, but for the signal; with one end of our own, it never closes.
+    asked: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
 }
 
 impl Reloader {
     async fn run(mut self) {
-        let mut asked = match signal(SignalKind::hangup()) {
-            Ok(asked) => asked,
-            Err(error) => {
+        let mut hangups = signal(SignalKind::hangup())
+            .inspect_err(|error| {
                 tracing::error!(%error, "the configuration cannot be read again on SIGHUP");
-                return std::future::pending().await;
-            }
-        };
-        while asked.recv().await.is_some() {
+            })
+            .ok();
+        loop {
+            let hangup = async {
+                match &mut hangups {
+                    Some(hangups) => hangups.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let answer = tokio::select! {
+                Some(()) = hangup => None,
+                Some(answer) = self.asked.1.recv() => Some(answer),
+                else => return,
+            };
             systemd::reloading();
             let done = self.reload().await;
             metrics::gauge!(name::CONFIG_OK).set(if done.is_ok() { 1.0 } else { 0.0 });
-            match done {
+            match &done {
                 Ok(()) => {
                     tracing::info!(path = %self.path.display(), "the configuration was read again");
                 }
                 Err(error) => tracing::error!("the configuration stays as it was: {error}"),
             }
             systemd::ready();
+            if let Some(answer) = answer {
+                let _ = answer.send(done);
+            }
         }
     }
 
@@ -110,6 +151,8 @@ impl Reloader {
         let config =
             loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let config = Arc::new(config);
+        #[cfg(feature = "dashboard")]
+        let tls = Tls::read(config.dashboard.tls.as_ref()).map_err(|error| error.chain())?;
         if self.fixed.is_none() && config.listen != self.config.listen {
             // The new address first: metrics are not lost for one that cannot be had.
             let server = http::listen(&config.listen, self.pages.clone()).await;
@@ -128,7 +171,10 @@ impl Reloader {
         }
         self.handle.reload(Arc::clone(&config)).await?;
         #[cfg(feature = "dashboard")]
-        self.pages.board.replace(Arc::clone(&config));
+        {
+            self.pages.tls.replace(tls);
+            self.pages.board.replace(Arc::clone(&config));
+        }
         self.config = config;
         Ok(())
     }

@@ -108,6 +108,12 @@ impl StateDir {
         self.0.join("control.sock")
     }
 
+    /// What was changed by hand, and by whom.
+    #[cfg(feature = "dashboard")]
+    pub(super) fn audit_file(&self) -> PathBuf {
+        self.0.join("audit.jsonl")
+    }
+
     fn agenda_file(&self) -> PathBuf {
         self.0.join("agenda.json")
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use mantis_schedule::{Agenda, AgendaState, Event, Next, Outcome, Run, RunId};
-use mantis_stream::CancellationToken;
+use mantis_stream::{CancellationToken, ProgressTracker};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -33,6 +33,7 @@ pub(super) struct UnderWay {
     run: Run,
     began: Instant,
     pub(super) cancel: CancellationToken,
+    progress: Arc<ProgressTracker>,
 }
 
 /// The daemon's loop.
@@ -234,16 +235,18 @@ impl Supervisor {
         if run.attempt > 1 {
             metrics::counter!(name::RETRIES, &labels(&entry)).increment(1);
         }
-        let cancel = CancellationToken::new();
+        let (cancel, progress) = (CancellationToken::new(), Arc::new(ProgressTracker::new()));
         let order = Order {
             entry: entry.clone(),
             run: run.clone(),
             timeout,
             config: Arc::clone(&self.config),
             cancel: cancel.clone(),
+            progress: Arc::clone(&progress),
         };
         let task = self.tasks.spawn(self.worker.work(order));
-        self.under_way.insert(task.id(), UnderWay { entry, run, began: Instant::now(), cancel });
+        let began = Instant::now();
+        self.under_way.insert(task.id(), UnderWay { entry, run, began, cancel, progress });
     }
 
     fn cancel(&self, run: RunId) {
@@ -332,6 +335,7 @@ impl Supervisor {
                 self.config = config;
                 return Ok(json!({ "jobs": self.roster.iter().count() }));
             }
+            Command::Cancel(name) => return self.cancel_by_hand(&name),
             Command::Pause(ref name) | Command::Resume(ref name) | Command::RunNow(ref name) => {
                 name
             }
@@ -352,16 +356,40 @@ impl Supervisor {
         Ok(json!({ "jobs": ids }))
     }
 
+    /// Cancels what runs of a schedule, or of one of its jobs; it is not tried again.
+    fn cancel_by_hand(&self, name: &str) -> Answer {
+        let of_it =
+            |under_way: &&UnderWay| under_way.entry.id == name || under_way.entry.schedule == name;
+        let mut ids = Vec::new();
+        for under_way in self.under_way.values().filter(of_it) {
+            tracing::warn!(job = %under_way.entry.id, "cancelled by hand");
+            under_way.cancel.cancel();
+            ids.push(&under_way.entry.id);
+        }
+        if ids.is_empty() {
+            return Err(format!("nothing of {name:?} runs"));
+        }
+        Ok(json!({ "jobs": ids }))
+    }
+
     fn describe(&self) -> Value {
-        let running: Vec<Value> = self
-            .under_way
-            .values()
+        let mut running: Vec<&UnderWay> = self.under_way.values().collect();
+        running.sort_by_key(|under_way| under_way.began);
+        let running: Vec<Value> = running
+            .into_iter()
             .map(|under_way| {
+                let progress = under_way.progress.get();
                 json!({
                     "job": under_way.entry.id,
+                    "do": under_way.entry.action,
                     "attempt": under_way.run.attempt,
                     "scheduled": under_way.run.scheduled,
                     "seconds": under_way.began.elapsed().as_secs(),
+                    "bytes": progress.bytes,
+                    "bytes_total": progress.bytes_total,
+                    "bytes_stored": progress.bytes_out,
+                    "bytes_per_second": progress.rate as u64,
+                    "eta_seconds": progress.eta.map(|eta| eta.as_secs()),
                 })
             })
             .collect();

@@ -1,5 +1,7 @@
 //! The arguments of `mantis schedule` and `mantis serve`.
 
+use std::path::PathBuf;
+
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use mantis_repo::UnixMillis;
@@ -17,6 +19,23 @@ pub(crate) struct ServeArgs {
     /// Where metrics and health are served, instead of the configuration's `listen`; "" for nowhere
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+}
+
+/// Which daemon is talked to.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// Talk to this daemon by HTTP instead of the one on this machine: http://localhost:8420, https://backups.example
+    #[arg(long, global = true, env = "MANTIS_DAEMON", value_name = "URL")]
+    pub(crate) daemon: Option<String>,
+    /// The token for it: this file's first line; else $MANTIS_DAEMON_TOKEN
+    #[arg(
+        long,
+        global = true,
+        env = "MANTIS_DAEMON_TOKEN_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,6 +89,12 @@ pub(crate) enum ScheduleCommand {
     },
     /// Keep a schedule from running until it is resumed
     Pause {
+        /// The schedule, or one of its jobs: SCHEDULE/SOURCE
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Cancel what the daemon runs of a schedule; it is not tried again
+    Cancel {
         /// The schedule, or one of its jobs: SCHEDULE/SOURCE
         #[arg(value_name = "NAME")]
         name: String,

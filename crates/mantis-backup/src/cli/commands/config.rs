@@ -1,13 +1,17 @@
 //! `mantis config`
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use mantis_retention::check;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::access::{PasswordHash, new_token};
 use crate::cli::args::ConfigCommand;
 use crate::cli::context::Context;
+use crate::cli::credentials::CredentialSource;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::write_out;
 use crate::config::{Config, ConfigError, EXAMPLE, Fault, find, load, schema};
@@ -33,6 +37,18 @@ fn warnings(config: &Config) -> Vec<String> {
                  incremental, and retention, which looks at each source by itself, keeps them all; use tags"
             ));
         }
+    }
+    let is_reached = |address: std::net::SocketAddr| !address.ip().is_loopback();
+    let dashboard = &config.dashboard;
+    if config.listen.parse().is_ok_and(is_reached)
+        && !dashboard.users.is_empty()
+        && dashboard.tls.is_none()
+        && !dashboard.behind_https
+    {
+        warnings.push(format!(
+            "listen: at {} passwords come in the clear: set `tls` of [dashboard], or `behind_https` where a proxy speaks HTTPS",
+            config.listen
+        ));
     }
     if config.schedules.is_empty() {
         warnings.push("there is no [schedules.NAME]: the daemon has nothing to do".into());
@@ -73,10 +89,54 @@ fn check_file(context: &Context, path: &Path) -> Result<Ending, Error> {
     }
 }
 
+/// The first line of standard input, or what is typed at the terminal, twice.
+fn read_password() -> Result<Zeroizing<Vec<u8>>, Error> {
+    if CredentialSource::can_ask() {
+        let prompt = |text: &str| {
+            let typed = rpassword::prompt_password(text).map(String::into_bytes);
+            typed.map(Zeroizing::new).map_err(|error| Error::io("ask for the password", error))
+        };
+        let first = prompt("Password: ")?;
+        if prompt("Again: ")? != first {
+            return Err(Error::usage("the two are not the same", "try again"));
+        }
+        return Ok(first);
+    }
+    let mut line = Zeroizing::new(Vec::new());
+    let input = std::io::stdin().lock().take(1 << 16);
+    BufReader::new(input)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| Error::io("read the password", error))?;
+    while line.ends_with(b"\n") || line.ends_with(b"\r") {
+        line.pop();
+    }
+    Ok(line)
+}
+
+fn hash_password(context: &Context) -> Result<Ending, Error> {
+    let hash = PasswordHash::of(&read_password()?)?;
+    context.result(&json!({ "password_hash": hash.as_str() }))?;
+    context.say(format!("password_hash = \"{}\"", hash.as_str()))?;
+    Ok(Ending::Done)
+}
+
+fn make_token(context: &Context) -> Result<Ending, Error> {
+    let (token, hash) = new_token()?;
+    context.result(&json!({ "token": *token, "token_hash": hash.as_str() }))?;
+    context.say(format!(
+        "for the program: {}\nfor the file:    token_hash = \"{}\"",
+        *token,
+        hash.as_str()
+    ))?;
+    Ok(Ending::Done)
+}
+
 pub(crate) fn run(context: &Context, what: &ConfigCommand) -> Result<Ending, Error> {
     match what {
         ConfigCommand::Check => check_file(context, &find(context.config())?),
         ConfigCommand::Example => write_out(EXAMPLE.as_bytes()).map(|()| Ending::Done),
+        ConfigCommand::Password => hash_password(context),
+        ConfigCommand::Token => make_token(context),
         ConfigCommand::Schema => {
             write_out(format!("{:#}\n", schema()).as_bytes()).map(|()| Ending::Done)
         }

@@ -19,6 +19,7 @@ pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod schedule;
 mod schedule_list;
+mod schedule_remote;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod verify;

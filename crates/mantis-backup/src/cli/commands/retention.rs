@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 
-use chrono::{DateTime, Months, Utc};
-use chrono_tz::Tz;
 use mantis_repo::UnixMillis;
-use mantis_retention::{Candidate, Circumstances, Policy, State, calendar, calendar_time, plan};
-use mantis_schedule::CronSchedule;
+use mantis_retention::{Candidate, Circumstances, State, calendar, calendar_time, plan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,12 +13,13 @@ use crate::cli::args::{RetentionCommand, SimulateArgs};
 use crate::cli::context::Context;
 use crate::cli::decisions::{self, Fate, fates};
 use crate::cli::exit_code::Ending;
+use crate::simulated_year::{Bounds, simulated_year};
 use crate::{Error, clock, format_time, parse_time};
 
 /// The largest file of backups, in bytes: a million backups fit.
 const MAX_LEN: u64 = 256 << 20;
-/// The most backups of a simulated year: one each minute.
-const MOST: usize = 600_000;
+/// A simulated year has at most a backup each minute.
+const BOUNDS: Bounds = Bounds { made: 600_000, kept: 20_000 };
 
 /// A backup as it stands in the file. Other fields, such as `mantis list --json` prints, are not looked at.
 #[derive(Deserialize)]
@@ -128,32 +126,6 @@ fn read(path: &Path) -> Result<Vec<Candidate<String>>, Error> {
     }
 }
 
-/// What is left of a year in which a backup was made at each of a schedule's times, and the rules were applied after each.
-fn year(
-    schedule: &CronSchedule,
-    policy: &Policy,
-    now: DateTime<Utc>,
-    zone: Tz,
-) -> Result<Vec<Candidate<String>>, Error> {
-    let start = now.checked_sub_months(Months::new(12)).unwrap_or(DateTime::<Utc>::MIN_UTC);
-    let times = schedule.after(start, zone).take_while(|time| *time <= now).take(MOST);
-    let mut left: Vec<Candidate<String>> = Vec::new();
-    for time in times {
-        let id = format_time(UnixMillis(time.timestamp_millis()));
-        left.push(Candidate::new(id, "simulated", time.timestamp_millis()));
-        let plan = plan(policy, &left, Circumstances { now: time, zone: &zone, free: None });
-        let gone: HashSet<&String> = plan.removed.iter().map(|removed| &removed.id).collect();
-        left.retain(|candidate| !gone.contains(&candidate.id));
-        if left.len() > 20_000 {
-            return Err(Error::usage(
-                "these rules keep more than 20,000 backups of a year",
-                "simulate a schedule that runs less often, or give stricter rules",
-            ));
-        }
-    }
-    Ok(left)
-}
-
 fn as_json(candidate: &Candidate<String>) -> Value {
     json!({
         "id": candidate.id,
@@ -176,7 +148,7 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Ending, Error> {
     let now = calendar_time(args.now.unwrap_or_else(clock::now).0);
     let backups = match (&args.backups, &args.schedule) {
         (Some(path), _) => read(path)?,
-        (None, Some(schedule)) => year(schedule, &policy, now, zone)?,
+        (None, Some(schedule)) => simulated_year(schedule, &policy, (now, zone), BOUNDS)?.0,
         (None, None) => Vec::new(),
     };
     let plan = plan(&policy, &backups, Circumstances { now, zone: &zone, free: None });

@@ -9,10 +9,12 @@ use mantis_schedule::{Outcome, Run, RunId};
 use serde_json::{Value, json};
 
 use super::schedule_list::list;
-use crate::cli::args::ScheduleCommand;
+use super::schedule_remote;
+use crate::cli::args::{DaemonArgs, ScheduleCommand};
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::table;
+use crate::cli::remote::Remote;
 use crate::config::{Config, find, load};
 use crate::daemon::control::{Request, ask};
 use crate::daemon::{
@@ -21,7 +23,14 @@ use crate::daemon::{
 use crate::when::format_seconds;
 use crate::{Error, clock, local_zone};
 
-pub(crate) async fn run(context: &Context, what: ScheduleCommand) -> Result<Ending, Error> {
+pub(crate) async fn run(
+    context: &Context,
+    daemon: &DaemonArgs,
+    what: ScheduleCommand,
+) -> Result<Ending, Error> {
+    if let Some(remote) = Remote::of(daemon)? {
+        return schedule_remote::run(context, &remote, what).await;
+    }
     match what {
         ScheduleCommand::Next { expression, tz, from, count } => {
             let zone = tz.unwrap_or_else(local_zone);
@@ -53,6 +62,7 @@ pub(crate) async fn run(context: &Context, what: ScheduleCommand) -> Result<Endi
             history(context, &dir.history(), (name.as_deref(), failed), limit)
         }
         ScheduleCommand::Pause { name } => pause(context, Request::Pause { name }).await,
+        ScheduleCommand::Cancel { name } => cancel(context, name).await,
         ScheduleCommand::Resume { name } => pause(context, Request::Resume { name }).await,
     }
 }
@@ -112,6 +122,7 @@ async fn run_now(context: &Context, config: Config, name: &str) -> Result<Ending
             timeout,
             config: Arc::clone(&config),
             cancel: context.cancel.clone(),
+            progress: Arc::default(),
         };
         let report = worker.work(order).await;
         let outcome = report.run_outcome();
@@ -204,9 +215,20 @@ async fn have_run(context: &Context, name: String) -> Result<Ending, Error> {
     Ok(Ending::Done)
 }
 
-fn jobs_of(answer: &Value) -> String {
+pub(super) fn jobs_of(answer: &Value) -> String {
     let jobs = answer["jobs"].as_array().into_iter().flatten().filter_map(Value::as_str);
     jobs.collect::<Vec<&str>>().join(", ")
+}
+
+/// Has the daemon cancel what it runs of a schedule.
+async fn cancel(context: &Context, name: String) -> Result<Ending, Error> {
+    let dir = StateDir::of(Some(&configured(context)?))?;
+    let asked = ask(&dir, &Request::Cancel { name }).await?;
+    let answer =
+        asked.ok_or_else(|| Error::usage("no daemon runs", "there is nothing to cancel"))?;
+    context.result(&answer)?;
+    context.say(format!("cancelled: {}", jobs_of(&answer)))?;
+    Ok(Ending::Done)
 }
 
 /// Pauses or resumes a schedule: by the daemon where one runs, else in its state.
@@ -229,7 +251,10 @@ fn pause_in_state(dir: &StateDir, config: &Config, request: &Request) -> Result<
     let failed = |error: mantis_schedule::ScheduleError| {
         Error::usage(error.to_string(), "`mantis schedule list` shows what there is")
     };
-    let (Request::Pause { name } | Request::Resume { name } | Request::Run { name }) = request
+    let (Request::Pause { name }
+    | Request::Resume { name }
+    | Request::Run { name }
+    | Request::Cancel { name }) = request
     else {
         return Ok(Value::Null);
     };

@@ -63,17 +63,23 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
             }))
         })
         .collect();
-    context.result(&Value::Array(jobs.clone()))?;
-    if jobs.is_empty() {
-        context.say("no schedules that are on")?;
-        return Ok(Ending::Done);
-    }
-    let head = ["JOB", "DO", "CRON", "NEXT", "STATE", "LAST", "WHEN"].map(str::to_owned);
-    let mut rows = vec![head.to_vec()];
-    rows.extend(jobs.iter().map(row));
-    context.say(table(&rows).trim_end())?;
+    let ending = show(context, &Value::Array(jobs))?;
     if daemon.is_none() {
         context.say("no daemon runs: start one with `mantis serve`")?;
+    }
+    Ok(ending)
+}
+
+/// Shows jobs.
+pub(super) fn show(context: &Context, jobs: &Value) -> Result<Ending, Error> {
+    context.result(jobs)?;
+    let head = ["JOB", "DO", "CRON", "NEXT", "STATE", "LAST", "WHEN"].map(str::to_owned);
+    let mut rows = vec![head.to_vec()];
+    rows.extend(jobs.as_array().into_iter().flatten().map(row));
+    if rows.len() == 1 {
+        context.say("no schedules that are on")?;
+    } else {
+        context.say(table(&rows).trim_end())?;
     }
     Ok(Ending::Done)
 }

@@ -1,16 +1,24 @@
 //! `/api/v1`: the facts as JSON.
 
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::facts::{Backup, Job, Overview, Repository, Run, Running, Source, Standing};
-use super::gather::Filter;
-use super::{Board, gather};
+use super::actions::{Action, Deed, Done};
+use super::audit::Change;
+use super::facts::{
+    Backup, Job, Overview, Repository, Restore, RestoreState, Run, Running, Source, Standing,
+};
+use super::filter::Filter;
+use super::live::Now;
+use super::restores::Wish;
+use super::visitor::Visitor;
+use super::wizard::Refused;
+use super::{Board, actions, editor, gather, live, wizard};
 use crate::Error;
 
 /// The most runs that are given at once.
@@ -20,17 +28,17 @@ const MOST_RUNS: usize = 10_000;
 #[openapi(
     info(
         title = "mantis",
-        description = "What a daemon of Mantis Backup knows. Only on the loopback, and only to be read."
+        description = "What a daemon of Mantis Backup knows and does. Where users are configured, send `Authorization: Bearer` and a token; what changes something is for operators."
     ),
     servers((url = "/api/v1")),
-    paths(overview, jobs, runs, backups),
-    components(schemas(Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Problem))
+    paths(overview, jobs, runs, backups, changes, restores, live::events, editor::explain, actions::by_program, restore, cancel_restore),
+    components(schemas(Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Change, Restore, RestoreState, RestoreWish, Begun, Now, Action, Deed, Done, editor::Explained, Problem))
 )]
 struct Description;
 
 /// Why something is not given.
 #[derive(Debug, Serialize, ToSchema)]
-struct Problem {
+pub(super) struct Problem {
     /// What failed.
     error: String,
     /// What to do about it.
@@ -59,13 +67,18 @@ struct RunFilter {
     limit: Option<usize>,
 }
 
+/// An answer that says what is wrong.
+pub(super) fn problem(status: StatusCode, error: &str, help: Option<&str>) -> Response {
+    let problem = Problem { error: error.to_owned(), help: help.map(str::to_owned) };
+    (status, Json(problem)).into_response()
+}
+
 fn answer<T: Serialize>(found: Result<T, Error>) -> Response {
     match found {
         Ok(found) => Json(found).into_response(),
         Err(error) => {
             let help = error.help().map(|help| help.to_string());
-            let problem = Problem { error: error.chain(), help };
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(problem)).into_response()
+            problem(StatusCode::INTERNAL_SERVER_ERROR, &error.chain(), help.as_deref())
         }
     }
 }
@@ -96,11 +109,98 @@ async fn backups(State(board): State<Board>, Query(filter): Query<Filter>) -> Re
     Json(Backups { backups, problems }).into_response()
 }
 
+/// What is asked for of the log.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct HowMany {
+    /// So many at most; 100 without it.
+    limit: Option<usize>,
+}
+
+/// What was changed by hand, newest first.
+#[utoipa::path(get, path = "/changes", params(HowMany), responses((status = 200, body = Vec<Change>), (status = 500, body = Problem)))]
+async fn changes(State(board): State<Board>, Query(asked): Query<HowMany>) -> Response {
+    answer(gather::changes(&board, asked.limit.unwrap_or(100).min(MOST_RUNS)).await)
+}
+
+/// Restores that were begun since the daemon began, newest first.
+#[utoipa::path(get, path = "/restores", responses((status = 200, body = Vec<Restore>)))]
+async fn restores(State(board): State<Board>) -> Response {
+    Json(board.restores.list()).into_response()
+}
+
+/// What is to be restored, and where to.
+#[derive(Debug, Deserialize, ToSchema)]
+struct RestoreWish {
+    /// The repository's name in the configuration.
+    repository: String,
+    /// The backup's id, whole.
+    backup: String,
+    /// One of the folders of `restore_folders` in the configuration.
+    folder: String,
+    /// The name of the file to be made there; nothing is overwritten.
+    file: String,
+    /// Have its engine check the file before it is shown.
+    #[serde(default)]
+    check: bool,
+}
+
+/// A restore that was begun.
+#[derive(Debug, Serialize, ToSchema)]
+struct Begun {
+    /// Its number.
+    id: u64,
+}
+
+/// Begins a restore. For operators.
+#[utoipa::path(post, path = "/restores", request_body = RestoreWish, responses((status = 200, body = Begun), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn restore(
+    State(board): State<Board>,
+    Extension(visitor): Extension<Visitor>,
+    Json(wish): Json<RestoreWish>,
+) -> Response {
+    let RestoreWish { repository, backup, folder, file, check } = wish;
+    let wish = Wish { repository, backup, folder, file, check };
+    match wizard::begin(&board, &visitor, wish).await {
+        Ok(id) => Json(Begun { id }).into_response(),
+        Err(Refused(status, error)) => problem(status, &error, None),
+    }
+}
+
+/// Cancels a restore that runs: nothing is left of it. For operators.
+#[utoipa::path(post, path = "/restores/{id}/cancel", params(("id" = u64, Path, description = "Its number")), responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn cancel_restore(
+    State(board): State<Board>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<u64>,
+) -> Response {
+    match wizard::stop(&board, &visitor, id).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(Refused(status, error)) => problem(status, &error, None),
+    }
+}
+
+async fn nothing() -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        "there is no such thing",
+        Some("openapi.json tells what there is"),
+    )
+}
+
 pub(super) fn routes() -> Router<Board> {
     Router::new()
         .route("/overview", get(overview))
         .route("/jobs", get(jobs))
         .route("/runs", get(runs))
         .route("/backups", get(backups))
+        .route("/changes", get(changes))
+        .route("/restores", get(restores).post(restore))
+        .route("/restores/{id}/cancel", post(cancel_restore))
+        .route("/cron", get(editor::explain))
+        .route("/events", get(live::events))
+        .route("/actions", post(actions::by_program))
         .route("/openapi.json", get(async || Json(Description::openapi())))
+        .fallback(nothing)
 }

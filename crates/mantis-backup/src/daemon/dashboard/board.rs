@@ -1,26 +1,71 @@
-//! What the pages are made from.
+//! What the pages are made from, and what they change.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+
+use super::audit::Audit;
 use super::catalogues::Catalogues;
 use super::facts::Running;
+use super::restores::Restores;
+use super::sessions::Sessions;
+use super::throttle::Throttle;
 use crate::config::Config;
 use crate::daemon::handle::Command;
+use crate::daemon::serve::Reload;
 use crate::daemon::{Handle, StateDir};
+
+/// Passwords that are hashed at once: each takes a core, and some memory.
+const LOGINS: usize = 2;
+/// Browsers that watch at once.
+const WATCHERS: usize = 64;
 
 /// What the pages are made from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::daemon) struct Board {
     config: Arc<RwLock<Arc<Config>>>,
+    /// The configuration's file.
+    pub(super) file: Arc<Path>,
+    /// Held by whoever changes it.
+    pub(super) editing: Arc<Mutex<()>>,
+    reload: mpsc::Sender<Reload>,
     pub(super) dir: StateDir,
     handle: Handle,
     pub(super) catalogues: Arc<Catalogues>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) throttle: Arc<Throttle>,
+    pub(super) logins: Arc<Semaphore>,
+    pub(super) watchers: Arc<Semaphore>,
+    /// Years that are simulated.
+    pub(super) simulations: Arc<Semaphore>,
+    pub(super) audit: Audit,
+    pub(super) restores: Arc<Restores>,
 }
 
 impl Board {
-    pub(in crate::daemon) fn new(config: Arc<Config>, dir: StateDir, handle: Handle) -> Self {
-        let config = Arc::new(RwLock::new(config));
-        Self { config, dir, handle, catalogues: Arc::default() }
+    pub(in crate::daemon) fn new(
+        (config, file): (Arc<Config>, PathBuf),
+        dir: StateDir,
+        handle: Handle,
+        reload: mpsc::Sender<Reload>,
+    ) -> Self {
+        Self {
+            config: Arc::new(RwLock::new(config)),
+            file: file.into(),
+            editing: Arc::default(),
+            reload,
+            audit: Audit::at(dir.audit_file()),
+            dir,
+            handle,
+            catalogues: Arc::default(),
+            sessions: Arc::default(),
+            throttle: Arc::default(),
+            logins: Arc::new(Semaphore::new(LOGINS)),
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
+            simulations: Arc::new(Semaphore::new(1)),
+            restores: Arc::default(),
+        }
     }
 
     /// The configuration as it is now.
@@ -33,9 +78,33 @@ impl Board {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
+    /// Has the configuration's file read again.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let stopping = |_| "the daemon is stopping".to_owned();
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).await.map_err(|_| stopping(()))?;
+        answered.await.map_err(|_| stopping(()))?
+    }
+
+    /// Whether people log in over plain HTTP.
+    pub(in crate::daemon) fn sends_passwords_openly(&self) -> bool {
+        let config = self.config();
+        !config.dashboard.users.is_empty() && !super::gate::is_secure(&config.dashboard)
+    }
+
     /// What runs.
     pub(super) async fn running(&self) -> Vec<Running> {
         let Ok(mut status) = self.handle.ask(Command::Status).await else { return Vec::new() };
         serde_json::from_value(status["running"].take()).unwrap_or_default()
+    }
+
+    /// Asks the supervisor for something.
+    pub(super) async fn ask(&self, command: Command) -> Result<serde_json::Value, String> {
+        self.handle.ask(command).await
+    }
+
+    /// Cancels what was begun by the pages, and waits until it has cleaned up after itself.
+    pub(in crate::daemon) async fn stop(&self) {
+        self.restores.stop().await;
     }
 }

@@ -90,6 +90,12 @@ impl Catalogues {
         Arc::clone(&seen)
     }
 
+    /// A repository that is open, if it is at this moment.
+    pub(super) fn opened(&self, name: &str) -> Option<Repository> {
+        let slots = self.slots();
+        slots.get(name)?.open.as_ref().map(|open| open.repo.clone())
+    }
+
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -88,16 +88,89 @@ pub(super) struct Run {
 }
 
 /// A run under way, as the supervisor tells of it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Running {
     /// Its job.
     pub(super) job: String,
+    /// What is done: `backup`, `verify`, `drill` or `prune`.
+    #[serde(rename = "do")]
+    pub(super) action: String,
     /// Which try it is, from 1.
     pub(super) attempt: u32,
     /// The time that the schedule gave it.
     pub(super) scheduled: String,
     /// How many seconds it has run.
     pub(super) seconds: u64,
+    /// Bytes that were read.
+    pub(super) bytes: u64,
+    /// Bytes to be read in all; 0 while that is not known.
+    pub(super) bytes_total: u64,
+    /// Bytes that were stored.
+    pub(super) bytes_stored: u64,
+    /// Bytes read per second, over the whole time.
+    pub(super) bytes_per_second: u64,
+    /// Seconds that the rest takes at that rate; none while that cannot be told.
+    pub(super) eta_seconds: Option<u64>,
+}
+
+/// What became of a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RestoreState {
+    /// It is under way.
+    Running,
+    /// The file is there.
+    Done,
+    /// It failed, and nothing is left of it.
+    Failed,
+    /// It was cancelled, and nothing is left of it.
+    Cancelled,
+}
+
+impl RestoreState {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A restore that was begun by the pages, or through this interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Restore {
+    /// Its number, since the daemon began.
+    pub(super) id: u64,
+    /// What became of it.
+    pub(super) state: RestoreState,
+    /// What the backup is of.
+    pub(super) source: String,
+    /// The repository's name in the configuration.
+    pub(super) repository: String,
+    /// The backup's id.
+    pub(super) backup: String,
+    /// When that was taken.
+    pub(super) taken: String,
+    /// The file that is made.
+    pub(super) target: String,
+    /// Who began it.
+    pub(super) by: String,
+    /// When it began.
+    pub(super) began: String,
+    /// What it did, or why it failed.
+    pub(super) said: String,
+    /// How many seconds it has run.
+    pub(super) seconds: u64,
+    /// Bytes that were written.
+    pub(super) bytes: u64,
+    /// Bytes to be written in all.
+    pub(super) bytes_total: u64,
+    /// Bytes written per second, over the whole time.
+    pub(super) bytes_per_second: u64,
+    /// Seconds that the rest takes at that rate; none while that cannot be told.
+    pub(super) eta_seconds: Option<u64>,
 }
 
 /// A job of a schedule.

@@ -8,8 +8,10 @@ use futures::future::join_all;
 use mantis_repo::{BackupInfo, BackupKind};
 
 use super::Board;
+use super::audit::Change;
 use super::catalogues::Seen;
 use super::facts::{Backup, Job, Overview, Repository, Run, Source, Standing};
+use super::filter::Filter;
 use super::words;
 use crate::Error;
 use crate::clock::{self, host_name};
@@ -70,6 +72,16 @@ pub(super) async fn runs(
             of.as_ref().is_none_or(|of| record.is_of(of))
                 && outcome.as_ref().is_none_or(|outcome| record.outcome.name() == outcome)
         })?;
+        Ok(records.iter().rev().map(Run::from).collect())
+    })
+    .await
+}
+
+/// The runs that made a backup, or tried it out, newest first.
+pub(super) async fn runs_of_backup(board: &Board, id: String) -> Result<Vec<Run>, Error> {
+    let history = board.dir.history();
+    reading(move || {
+        let records = history.newest(100, |record| record.backup.as_ref() == Some(&id))?;
         Ok(records.iter().rev().map(Run::from).collect())
     })
     .await
@@ -139,36 +151,17 @@ fn backup(repository: &str, seen: &Seen, backup: &BackupInfo) -> Backup {
     }
 }
 
-/// What backups are asked for.
-#[derive(Debug, Clone, Default, serde::Deserialize, utoipa::IntoParams)]
-#[serde(default)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Filter {
-    /// Of this repository.
-    pub(super) repository: String,
-    /// Of this source.
-    pub(super) source: String,
-    /// With this tag: KEY=VALUE, or KEY with any value.
-    pub(super) tag: String,
-}
-
-impl Filter {
-    fn fits(&self, backup: &BackupInfo) -> bool {
-        let of_source = self.source.is_empty() || self.source == backup.meta.source;
-        let tagged = match self.tag.split_once('=') {
-            Some((key, value)) => backup.meta.tags.get(key).is_some_and(|found| found == value),
-            None => self.tag.is_empty() || backup.meta.tags.contains_key(&self.tag),
-        };
-        of_source && tagged
-    }
-}
-
 /// The backups that are asked for, newest first, and why some may be missing.
 pub(super) async fn backups(board: &Board, filter: &Filter) -> (Vec<Backup>, Vec<String>) {
+    let (from, to) = match filter.bounds() {
+        Ok(bounds) => bounds,
+        Err(why) => return (Vec::new(), vec![why]),
+    };
     let all = all_seen(board, &board.config(), &filter.repository).await;
     let mut found = Vec::new();
     for (name, seen) in &all {
-        let fitting = seen.backups.iter().filter(|backup| filter.fits(backup));
+        let in_time = |backup: &&BackupInfo| (from..=to).contains(&backup.meta.created_at.0);
+        let fitting = seen.backups.iter().filter(in_time).filter(|backup| filter.fits(backup));
         found.extend(fitting.map(|one| (taken_at(one), backup(name, seen, one))));
     }
     found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
@@ -176,11 +169,34 @@ pub(super) async fn backups(board: &Board, filter: &Filter) -> (Vec<Backup>, Vec
     (found.into_iter().map(|(_, backup)| backup).collect(), problems)
 }
 
+/// All backups, with the names of their repositories, and why some may be missing.
+pub(super) async fn infos(board: &Board) -> (Vec<(String, BackupInfo)>, Vec<String>) {
+    let all = all_seen(board, &board.config(), "").await;
+    let of = |(name, seen): (&String, &Arc<Seen>)| {
+        let backups = seen.backups.iter().cloned();
+        backups.map(|backup| (name.clone(), backup)).collect::<Vec<_>>()
+    };
+    let problems = all.iter().filter_map(|(name, seen)| problem(name, seen)).collect();
+    (all.iter().flat_map(of).collect(), problems)
+}
+
 /// One backup; where it is not there, what is wrong with what is known of its repository.
-pub(super) async fn one(board: &Board, name: &str, id: &str) -> Result<Backup, Option<String>> {
+pub(super) async fn one(
+    board: &Board,
+    name: &str,
+    id: &str,
+) -> Result<(Backup, BackupInfo), Option<String>> {
     let seen = board.catalogues.of(&board.config(), &board.dir, name).await;
     let found = seen.backups.iter().find(|backup| backup.id.to_string() == id);
-    found.map(|found| backup(name, &seen, found)).ok_or_else(|| problem(name, &seen))
+    found
+        .map(|found| (backup(name, &seen, found), found.clone()))
+        .ok_or_else(|| problem(name, &seen))
+}
+
+/// What was changed by hand, newest first.
+pub(super) async fn changes(board: &Board, limit: usize) -> Result<Vec<Change>, Error> {
+    let audit = board.audit.clone();
+    reading(move || audit.newest(limit)).await
 }
 
 /// What is wrong with what is known of a repository.
@@ -192,7 +208,23 @@ fn problem(name: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-fn repository(name: &str, seen: &Seen) -> Repository {
+/// When backups were taken and the bytes that all until then had added, oldest first, in Unix seconds.
+pub(super) fn growth(seen: &Seen) -> Vec<(i64, u64)> {
+    let mut added: Vec<(i64, u64)> = seen
+        .backups
+        .iter()
+        .map(|backup| (taken_at(backup).timestamp(), backup.bytes_stored))
+        .collect();
+    added.sort_unstable();
+    let mut all = 0_u64;
+    for (_, bytes) in &mut added {
+        all = all.saturating_add(*bytes);
+        *bytes = all;
+    }
+    added
+}
+
+pub(super) fn repository(name: &str, seen: &Seen) -> Repository {
     let sum = |of: fn(&BackupInfo) -> u64| seen.backups.iter().map(of).fold(0, u64::saturating_add);
     Repository {
         name: name.to_owned(),

@@ -160,6 +160,7 @@ fn backup_job(
                 schedule.spool_limit.map(|limit| limit.0.0),
             ),
             cancel: order.cancel.clone(),
+            progress: Arc::clone(&order.progress),
             ..usual
         },
         timeout: None,

@@ -1,5 +1,7 @@
 //! Drills by schedule: the newest backup restored, and checked by its engine.
 
+use std::sync::Arc;
+
 use mantis_repo::{BackupId, RepoError, RestoreOptions, Selector};
 use mantis_schedule::Outcome;
 use mantis_snapshot::SnapshotError;
@@ -39,6 +41,7 @@ pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
     let options = RestoreOptions {
         jobs: usize::try_from(task.schedule.jobs).unwrap_or(0),
         cancel: order.cancel.clone(),
+        progress: Arc::clone(&order.progress),
         ..RestoreOptions::default()
     };
     let (id, taken) = (backup.id, format_time(backup.meta.created_at));

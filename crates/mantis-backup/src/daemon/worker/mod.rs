@@ -21,6 +21,8 @@ use crate::Error;
 use crate::config::Action;
 pub(super) use place::Place;
 use sources::Sources;
+#[cfg(feature = "dashboard")]
+pub(super) use turn::to_use;
 
 /// How long a run that was cancelled may take to clean up; then it is let go of.
 const CLEANING: Duration = Duration::from_secs(90);

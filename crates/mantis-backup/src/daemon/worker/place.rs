@@ -33,7 +33,7 @@ impl Place {
         Ok(Self { name: name.to_owned(), config: found.clone() })
     }
 
-    pub(super) const fn config(&self) -> &RepositoryConfig {
+    pub(in crate::daemon) const fn config(&self) -> &RepositoryConfig {
         &self.config
     }
 

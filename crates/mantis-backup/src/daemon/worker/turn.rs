@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Held as long as a run uses a repository: by many at once, or by a prune alone.
 #[derive(Debug)]
-pub(super) struct Turn(#[expect(dead_code, reason = "held, not used")] File);
+pub(in crate::daemon) struct Turn(#[expect(dead_code, reason = "held, not used")] File);
 
 /// Turns on those of an order's repositories that are `exclusive`: on stores where two may create one object, nothing may run beside a
 /// prune. Locks of files in the state folder, so that `mantis schedule run` waits for the daemon, and it for that.
@@ -35,6 +35,20 @@ pub(super) async fn turns(dir: &StateDir, order: &Order) -> Result<Vec<Turn>, Er
         }
     }
     Ok(turns)
+}
+
+/// A turn of somebody who only uses a repository, as a restore does; none where it is not `exclusive`.
+#[cfg(feature = "dashboard")]
+pub(in crate::daemon) async fn to_use(
+    dir: &StateDir,
+    config: &Config,
+    name: &str,
+    cancel: &CancellationToken,
+) -> Result<Option<Turn>, Error> {
+    match config.repositories.get(name) {
+        Some(repository) if repository.exclusive => turn(dir, name, false, cancel).await.map(Some),
+        _ => Ok(None),
+    }
 }
 
 async fn turn(

@@ -1,5 +1,7 @@
 //! Verifies by schedule.
 
+use std::sync::Arc;
+
 use mantis_repo::{BackupId, Reach, VerifyOptions};
 use mantis_schedule::Outcome;
 
@@ -40,7 +42,7 @@ pub(super) async fn verify(jobs: &Jobs, order: &Order) -> Result<Report, Error> 
         jobs: schedule.map_or(0, |schedule| usize::try_from(schedule.jobs).unwrap_or(0)),
         reach,
         cancel: order.cancel.clone(),
-        ..VerifyOptions::default()
+        progress: Arc::clone(&order.progress),
     };
     let found = repo.verify(&[], &options).await?;
     let there: Vec<BackupId> =

@@ -1,0 +1,226 @@
+//! One repository: how it grows, what it saves, what was proved of it, who has keys, and what a prune would free.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use mantis_repo::{BackupInfo, KeyKind, PruneOptions, RepoError};
+use mantis_stream::CancellationToken;
+use serde::Deserialize;
+
+use super::facts::Repository;
+use super::visitor::Visitor;
+use super::{Board, charts, gather, pages, show, work};
+use crate::config::{Action, Config};
+use crate::daemon::worker::Place;
+use crate::jobs::{self, PruneJob};
+use crate::{Error, format_time};
+
+/// Proofs that are listed.
+const PROOFS: usize = 50;
+
+/// What was proved of a backup.
+#[derive(Debug)]
+struct Proved {
+    at: String,
+    backup: String,
+    by: &'static str,
+    ok: bool,
+}
+
+/// A key, as people may see it.
+#[derive(Debug)]
+struct Key {
+    id: String,
+    added: String,
+    by: String,
+    label: String,
+    current: bool,
+}
+
+/// What a prune would do.
+#[derive(Debug)]
+struct Preview {
+    merges: u64,
+    written: u64,
+    freed: u64,
+    objects: u64,
+    waiting: u64,
+    locked: u64,
+    kept: u64,
+}
+
+#[derive(Template)]
+#[template(path = "repository.html")]
+struct RepositoryPage {
+    visitor: Visitor,
+    name: String,
+    url: String,
+    facts: Repository,
+    growth: String,
+    /// Bytes of changed pages for each byte that was stored.
+    compression: Option<String>,
+    /// Bytes of databases for each byte of changed pages.
+    dedup: Option<String>,
+    proofs: Vec<Proved>,
+    /// Jobs that verify or prune it.
+    jobs: Vec<(String, &'static str)>,
+    keys: Result<Option<Vec<Key>>, String>,
+    preview: Option<Result<Preview, String>>,
+    /// Sources in it.
+    sources: Vec<String>,
+}
+
+/// What is to be looked at besides.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    /// Something: what a prune would free, which takes reading.
+    prune: String,
+}
+
+fn ratio(of: u64, to: u64) -> Option<String> {
+    (of > 0 && to > 0).then(|| format!("{:.1}", of as f64 / to as f64))
+}
+
+fn changed(backup: &BackupInfo) -> u64 {
+    backup.pages_changed.saturating_mul(backup.meta.page_size.into())
+}
+
+/// The address without its query, which is nobody's matter here.
+fn plain(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
+}
+
+fn jobs_of(config: &Config, name: &str) -> Vec<(String, &'static str)> {
+    let on = config.schedules.iter().filter(|(_, schedule)| {
+        schedule.enabled
+            && matches!(schedule.action, Action::Verify | Action::Prune)
+            && schedule.repositories(config).iter().any(|it| it == name)
+    });
+    on.map(|(job, schedule)| (job.clone(), schedule.action.name())).collect()
+}
+
+async fn keys(place: Place) -> Result<Option<Vec<Key>>, Error> {
+    let keys = match place.open().await?.keys().await {
+        Err(RepoError::NotEncrypted { .. }) => return Ok(None),
+        keys => keys?,
+    };
+    let key = |key: mantis_repo::KeyInfo| Key {
+        id: key.id.to_string(),
+        added: format_time(key.created_at),
+        by: match key.kind {
+            KeyKind::Password => "a password".into(),
+            KeyKind::Age { recipient } => recipient,
+            KeyKind::Unknown => "something newer than this version".into(),
+        },
+        label: key.label,
+        current: key.current,
+    };
+    Ok(Some(keys.into_iter().map(key).collect()))
+}
+
+async fn preview(place: Place) -> Result<Preview, Error> {
+    let config = place.config();
+    let grace_ms = u64::try_from(config.grace.0.0.as_millis()).unwrap_or(u64::MAX);
+    let job = PruneJob {
+        max_unused: config.max_unused.0.0,
+        options: PruneOptions { grace_ms, dry_run: true, exclusive: config.exclusive },
+        repo: place.open().await?,
+        cancel: CancellationToken::new(),
+    };
+    let done = jobs::prune(job).await?;
+    Ok(Preview {
+        merges: done.compacted.merges,
+        written: done.compacted.written_bytes,
+        freed: done.freed.freed_bytes,
+        objects: done.freed.freed_objects,
+        waiting: done.freed.waiting_bytes.saturating_add(done.freed.graced_bytes),
+        locked: done.freed.locked_bytes,
+        kept: done.freed.kept_bytes,
+    })
+}
+
+async fn repository(
+    State(board): State<Board>,
+    Extension(visitor): Extension<Visitor>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let config = board.config();
+    let Some(found) = config.repositories.get(&name) else {
+        let error = format!("the configuration has no repository called {name:?}");
+        return pages::problem(StatusCode::NOT_FOUND, "No such repository", &visitor, &error, "");
+    };
+    let url = plain(&found.url);
+    let seen = board.catalogues.of(&config, &board.dir, &name).await;
+    let sum = |of: fn(&BackupInfo) -> u64| seen.backups.iter().map(of).fold(0, u64::saturating_add);
+    let (bytes, stored, differing) =
+        (sum(|it| it.meta.byte_len), sum(|it| it.bytes_stored), sum(changed));
+    let mut proofs: Vec<Proved> = seen
+        .proofs
+        .iter()
+        .map(|(backup, proof)| Proved {
+            at: proof.at.clone(),
+            backup: backup.clone(),
+            by: proof.by.name(),
+            ok: proof.ok,
+        })
+        .collect();
+    proofs.sort_by(|a, b| b.at.cmp(&a.at));
+    proofs.truncate(PROOFS);
+    let mut sources: Vec<String> =
+        seen.backups.iter().map(|backup| backup.meta.source.clone()).collect();
+    sources.sort();
+    sources.dedup();
+    let open = |place: Result<Place, Error>| place.map_err(|error| error.chain_and_help());
+    let keys = match open(Place::of(&config, &name)) {
+        Ok(place) => work::on_a_thread(async move || keys(place).await).await,
+        Err(error) => Err(error),
+    };
+    let preview = match (asked.prune.is_empty(), open(Place::of(&config, &name))) {
+        (true, _) => None,
+        (false, Err(error)) => Some(Err(error)),
+        (false, Ok(place)) => {
+            let _turn = board.simulations.acquire().await;
+            Some(work::on_a_thread(async move || preview(place).await).await)
+        }
+    };
+    pages::page(Ok(RepositoryPage {
+        visitor,
+        url,
+        facts: gather::repository(&name, &seen),
+        growth: charts::growth(&gather::growth(&seen)),
+        compression: ratio(differing, stored),
+        dedup: ratio(bytes, differing),
+        proofs,
+        jobs: jobs_of(&config, &name),
+        keys,
+        preview,
+        sources,
+        name,
+    }))
+}
+
+pub(super) fn routes() -> Router<Board> {
+    Router::new().route("/repositories/{name}", get(repository))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_told_where_there_is_something_to_divide() {
+        assert_eq!(ratio(10, 4).as_deref(), Some("2.5"));
+        assert_eq!((ratio(0, 4), ratio(4, 0)), (None, None));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_query() {
+        assert_eq!(plain("s3://bucket/prefix?region=x&key=secret"), "s3://bucket/prefix");
+        assert_eq!(plain("/srv/backups"), "/srv/backups");
+    }
+}

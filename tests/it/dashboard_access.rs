@@ -1,0 +1,299 @@
+//! Who comes in to the daemon's pages, and what they may do there.
+
+use std::path::Path;
+
+use mantis_tests::daemon::{Daemon, history};
+use mantis_tests::house::{FORM, House, JSON, form};
+use mantis_tests::{World, committed, prove_bank, start_python, wait_until};
+use serde_json::{Value, json};
+
+fn act(house: &House, cookie: &str, csrf: &str, more: &[(&str, &str)]) -> u32 {
+    let body = form(&[("csrf", csrf), ("do", "run"), ("name", "save"), ("back", "/schedules")]);
+    let headers = [&[FORM, ("Cookie", cookie)], more].concat();
+    house.daemon.request(("POST", "/act"), &headers, &body).0
+}
+
+fn by_token(house: &House, way: (&str, &str), body: &Value) -> (u32, Value) {
+    let bearer = format!("Bearer {}", house.token);
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let headers = [("Authorization", bearer.as_str()), JSON];
+    let (status, _, body) = house.daemon.request(way, &headers, &body);
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+fn changes(house: &House) -> Vec<(String, String, bool)> {
+    let (status, changes) = by_token(house, ("GET", "/api/v1/changes"), &Value::Null);
+    assert_eq!(status, 200);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let changes = changes.as_array().unwrap().iter().rev();
+    changes.map(|it| (text(&it["user"]), text(&it["what"]), it["error"].is_string())).collect()
+}
+
+fn noted(user: &str, what: &str, refused: bool) -> (String, String, bool) {
+    (user.into(), what.into(), refused)
+}
+
+#[test]
+fn nobody_comes_in_without_a_login_and_nothing_is_done_for_a_page_from_elsewhere() {
+    let house = House::new("");
+    for path in ["/", "/backups", "/restore", "/restores/1", "/log", "/nothing"] {
+        let (status, head, _) = house.daemon.request(("GET", path), &[], "");
+        assert!(status == 303 && head.contains("location: /login"), "{path}: {head}");
+    }
+    for path in ["overview", "jobs", "runs", "backups", "changes", "restores", "events"] {
+        let (status, body) = house.get(&format!("/api/v1/{path}"), "mantis=0");
+        assert_eq!(status, 401, "{path}: {body}");
+    }
+    for path in ["/act", "/restore", "/logout", "/api/v1/actions", "/api/v1/restores"] {
+        assert!(matches!(house.daemon.request(("POST", path), &[FORM], "").0, 303 | 401), "{path}");
+    }
+    for path in ["/login", "/style.css", "/live.js", "/icon.svg"] {
+        assert_eq!(house.get(path, "").0, 200, "{path}");
+    }
+    // Programs that watch the daemon need none.
+    assert_eq!(house.get("/metrics", "").0, 200);
+    let cookie = house.login("anna", "open sesame");
+    let csrf = house.csrf(&cookie);
+    let elsewhere = [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ];
+    for header in elsewhere {
+        assert_eq!(act(&house, &cookie, &csrf, &[header]), 403, "{header:?}");
+        assert_eq!(house.try_login("anna", "open sesame", &[header]).0, 403, "{header:?}");
+    }
+    for wrong in ["", "0", &csrf[1..], &house.csrf(&house.login("rita", "just looking"))] {
+        assert_eq!(act(&house, &cookie, wrong, &[]), 403, "{wrong:?}");
+    }
+    let action = json!({ "do": "run", "name": "save" }).to_string();
+    let way = ("POST", "/api/v1/actions");
+    let by_cookie = [JSON, ("Cookie", &cookie)];
+    assert_eq!(house.daemon.request(way, &by_cookie, &action).0, 403, "no token of the session");
+    let long = "x".repeat(100_000);
+    assert_eq!(house.daemon.request(way, &by_cookie, &long).0, 413);
+    assert!(history(&house.world).is_empty(), "nothing of that was done");
+    let with_token = [JSON, ("Cookie", &cookie), ("X-CSRF-Token", &csrf)];
+    assert_eq!(house.daemon.request(way, &with_token, &action).0, 200);
+    wait_until("the run", || history(&house.world).len() == 1);
+    assert_eq!(act(&house, &cookie, &csrf, &[("Sec-Fetch-Site", "same-origin")]), 303);
+    wait_until("the second run", || history(&house.world).len() == 2);
+    // Names that lead here count; others do not, whoever asks.
+    let as_host = |host: &str| house.daemon.asked_as(host, "/login").0;
+    assert!(as_host("backups.example").contains(" 200 "));
+    assert!(as_host("rebound.example").contains(" 421 "));
+    let out = form(&[("csrf", &csrf)]);
+    let logout = house.daemon.request(("POST", "/logout"), &[FORM, ("Cookie", &cookie)], &out);
+    assert!(logout.0 == 303 && logout.1.contains("Max-Age=0"), "{}", logout.1);
+    assert_eq!(house.get("/", &cookie).0, 303, "it has ended");
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn passwords_are_not_tried_without_end_and_each_try_is_noted() {
+    let house = House::new("");
+    for (user, password) in [("anna", "open"), ("anna", ""), ("nobody", "x"), ("ci", &house.token)]
+    {
+        let (status, head) = house.try_login(user, password, &[]);
+        assert!(status == 401 && !head.contains("set-cookie"), "{user}: {head}");
+    }
+    for _ in 0..3 {
+        assert_eq!(house.try_login("anna", "wrong", &[]).0, 401);
+    }
+    let (status, head) = house.try_login("anna", "open sesame", &[]);
+    assert!(status == 429 && head.contains("retry-after: "), "{head}");
+    let _ = house.login("rita", "just looking");
+    let changes = changes(&house);
+    assert_eq!(changes.iter().filter(|it| **it == noted("anna", "login", true)).count(), 5);
+    assert_eq!(changes.last(), Some(&noted("rita", "login", false)));
+    let log = std::fs::read_to_string(house.world.path("state/audit.jsonl")).unwrap();
+    for secret in ["wrong", "just looking", &house.token] {
+        assert!(!log.replace("a wrong name or password", "").contains(secret), "{secret}");
+        assert!(!house.daemon.log().replace("a wrong name", "").contains(secret), "{secret}");
+    }
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn a_reader_changes_nothing_and_who_is_taken_out_is_out() {
+    let house = House::new("");
+    let (anna, rita) = (house.login("anna", "open sesame"), house.login("rita", "just looking"));
+    let buttons = |cookie| house.get("/schedules", cookie).1.contains("Run now");
+    assert!(buttons(&anna) && !buttons(&rita));
+    assert_eq!(act(&house, &rita, &house.csrf(&rita), &[]), 403);
+    let wish = form(&[("csrf", &house.csrf(&rita)), ("repository", "main")]);
+    let headers = [FORM, ("Cookie", rita.as_str())];
+    assert_eq!(house.daemon.request(("POST", "/restore"), &headers, &wish).0, 403);
+    assert_eq!(house.get("/api/v1/overview", &rita).0, 200);
+    // The configuration decides, at once: anna may only look, rita is gone.
+    let file = house.world.path("mantis.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("\"operator\"", "\"read-only\"");
+    let (before, after) = text.split_once("[dashboard.users.rita]").unwrap();
+    let after = &after[after.find("[dashboard.users.ci]").unwrap()..];
+    std::fs::write(&file, format!("{before}{after}")).unwrap();
+    house.daemon.signal("-HUP");
+    wait_until("the new configuration", || house.get("/", &rita).0 == 303);
+    assert!(!buttons(&anna));
+    assert_eq!(act(&house, &anna, &house.csrf(&anna), &[]), 403);
+    let action = json!({ "do": "run", "name": "save" });
+    assert_eq!(by_token(&house, ("POST", "/api/v1/actions"), &action).0, 403);
+    assert!(history(&house.world).is_empty());
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn a_program_runs_pauses_cancels_and_restores() {
+    // At this rate a backup takes its time.
+    let house = House::new("limit_rate = \"100KB/s\"\nspool_limit = \"0\"\n");
+    let _writer = start_python(&house.world.path("bank.db"), false);
+    let act = |what: &str, name: &str| {
+        by_token(&house, ("POST", "/api/v1/actions"), &json!({ "do": what, "name": name }))
+    };
+    let jobs =
+        |key: &str| by_token(&house, ("GET", "/api/v1/jobs"), &Value::Null).1[0][key].clone();
+    assert_eq!(act("pause", "save"), (200, json!({ "jobs": ["save/bank"] })));
+    assert_eq!(jobs("paused"), true);
+    assert_eq!(act("resume", "save/bank").0, 200);
+    assert_eq!(jobs("paused"), false);
+    let (status, answer) = act("run", "other");
+    assert!(status == 409 && answer["error"].as_str().unwrap().contains("other"), "{answer}");
+    assert_eq!(act("cancel", "save").0, 409, "nothing runs");
+    assert_eq!(act("explode", "save").0, 422);
+    act("run", "save");
+    let running =
+        || by_token(&house, ("GET", "/api/v1/overview"), &Value::Null).1["running"].clone();
+    wait_until("progress", || running()[0]["bytes"].as_u64().unwrap_or(0) > 0);
+    let seen = &running()[0];
+    assert!(seen["bytes_total"].as_u64() > seen["bytes"].as_u64(), "{seen}");
+    assert_eq!((&seen["job"], &seen["do"]), (&json!("save/bank"), &json!("backup")));
+    // The same, as it is told to who watches.
+    let bearer = format!("Bearer {}", house.token);
+    let mut stream = std::net::TcpStream::connect(house.daemon.address()).unwrap();
+    let head = format!(
+        "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n"
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    let mut told = String::new();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    while !told.contains("\"bytes_per_second\"") {
+        told = lines.next().unwrap().unwrap();
+    }
+    assert!(told.starts_with("data: ") && told.contains("save/bank"), "{told}");
+    assert_eq!(act("cancel", "save/bank").0, 200);
+    wait_until("its end", || history(&house.world).len() == 1);
+    assert_eq!(history(&house.world)[0]["outcome"], "cancelled");
+    assert!(house.world.ok(&["list"]).as_array().unwrap().is_empty(), "nothing is left of it");
+    let made = house.world.ok(&["backup", "bank.db", "--name", "bank"]);
+    let id = made["id"].as_str().or_else(|| made[0]["id"].as_str()).unwrap().to_owned();
+    restore_by_program(&house, &id);
+    let changes = changes(&house);
+    for what in ["run", "pause", "resume", "cancel", "restore"] {
+        assert!(changes.contains(&noted("ci", what, false)), "{what}: {changes:?}");
+    }
+    assert!(changes.contains(&noted("ci", "run", true)), "what is not there");
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn the_command_talks_to_a_daemon_elsewhere() {
+    let house = House::new("");
+    // Nothing of the daemon is in this folder: neither its configuration nor its state.
+    let elsewhere = World::empty();
+    let url = format!("http://{}", house.daemon.address());
+    let file = elsewhere.path("token");
+    std::fs::write(&file, format!("{}\n", house.token)).unwrap();
+    let token = file.display().to_string();
+    let by = |arguments: &[&str]| {
+        let more = ["--daemon", &url, "--token-file", &token];
+        elsewhere.ok(&[&["schedule"], arguments, &more].concat())
+    };
+    assert_eq!(by(&["list"])[0]["job"], "save/bank");
+    assert_eq!(by(&["pause", "save"])["jobs"][0], "save/bank");
+    assert_eq!(by(&["list"])[0]["paused"], true);
+    by(&["resume", "save"]);
+    by(&["run", "save"]);
+    wait_until("the run", || by(&["history"])[0]["outcome"] == "done");
+    assert_eq!(by(&["history", "--failed"]), json!([]));
+    let without = elsewhere.fails(&["schedule", "list", "--daemon", &url], 2);
+    assert!(without.contains("nobody is logged in") && without.contains("mantis config token"));
+    let wrong = ["schedule", "cancel", "save", "--daemon", &url, "--token-file", &token];
+    assert!(elsewhere.fails(&wrong, 2).contains("nothing of"), "nothing runs");
+    let nowhere = ["schedule", "list", "--daemon", "http://localhost:1"];
+    assert!(elsewhere.fails(&nowhere, 1).contains("talk to the daemon"));
+    let openly = ["schedule", "list", "--daemon", "http://192.0.2.1", "--token-file", &token];
+    assert!(elsewhere.fails(&openly, 2).contains("plain HTTP"));
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn https_is_spoken_where_it_is_configured_and_a_renewed_certificate_counts() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tls");
+    let world = World::empty();
+    world.ok(&["init"]);
+    let made = world.ok(&["config", "token"]);
+    std::fs::write(world.path("token"), made["token"].as_str().unwrap()).unwrap();
+    let put = |name: &str| {
+        for kind in ["pem", "key"] {
+            let there = world.path(&format!("own.{kind}"));
+            std::fs::copy(format!("{fixtures}/{name}.{kind}"), there).unwrap();
+        }
+    };
+    put("first");
+    let config = format!(
+        "state_dir = \"state\"\n[repositories.main]\nurl = \"repo\"\n[dashboard]\ntls = {{ certificate = \"own.pem\", key = \"own.key\" }}\n[dashboard.users.ci]\nrole = \"read-only\"\ntoken_hash = {}\n",
+        made["token_hash"]
+    );
+    std::fs::write(world.path("mantis.toml"), config).unwrap();
+    let daemon = Daemon::start(&world);
+    let port = daemon.address().rsplit(':').next().unwrap().to_owned();
+    let url = format!("https://localhost:{port}");
+    let lists = |trusted: &str| {
+        let arguments = ["schedule", "list", "--daemon", &url, "--token-file", "token"];
+        let mut command = world.command(&arguments);
+        command.env("SSL_CERT_FILE", format!("{fixtures}/{trusted}.pem"));
+        command.output().unwrap().status.success()
+    };
+    assert!(lists("first") && !lists("second"));
+    put("second");
+    daemon.signal("-HUP");
+    wait_until("the new certificate", || lists("second"));
+    assert!(!lists("first"));
+    // What does not belong together is told, and what was there stays in use.
+    std::fs::copy(format!("{fixtures}/first.key"), world.path("own.key")).unwrap();
+    daemon.signal("-HUP");
+    wait_until("what is wrong", || daemon.log().contains("stays as it was"));
+    assert!(lists("second"));
+    assert!(daemon.stop());
+}
+
+fn restore_by_program(house: &House, id: &str) {
+    let folder = house.world.path("restored");
+    let wish = |folder: &Path, file: &str| json!({ "repository": "main", "backup": id, "folder": folder, "file": file, "check": true });
+    let begin = |wish: &Value| by_token(house, ("POST", "/api/v1/restores"), wish);
+    // What was seen of the repository is some seconds old at most.
+    let mut begun = (0, Value::Null);
+    wait_until("the backup to be seen", || {
+        begun = begin(&wish(&folder, "then.db"));
+        begun.0 != 404
+    });
+    assert_eq!(begun, (200, json!({ "id": 1 })));
+    let state = || by_token(house, ("GET", "/api/v1/restores"), &Value::Null).1[0].clone();
+    wait_until("the restore", || state()["state"] != "running");
+    assert_eq!(state()["state"], "done", "{}", state());
+    assert!(prove_bank(&folder.join("then.db")) <= committed(&house.world.path("bank.db")));
+    for (folder, file) in [
+        (folder.as_path(), "then.db"),
+        (folder.as_path(), "../then.db"),
+        (house.world.folder.path(), "then.db"),
+        (Path::new("/etc"), "then.db"),
+    ] {
+        let (status, answer) = begin(&wish(folder, file));
+        assert_eq!(status, 409, "{folder:?} {file}: {answer}");
+    }
+    let unknown = json!({ "repository": "main", "backup": "00", "folder": folder, "file": "b.db" });
+    assert_eq!(begin(&unknown).0, 404);
+    assert_eq!(by_token(house, ("POST", "/api/v1/restores/1/cancel"), &Value::Null).0, 409);
+    assert_eq!(by_token(house, ("POST", "/api/v1/restores/9/cancel"), &Value::Null).0, 404);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "one file was made");
+}
