@@ -13,7 +13,8 @@ const BAR: &str = "const bar = document.querySelector('[data-work=\"run:save/ban
 #[tokio::test]
 #[ignore = "needs a browser: cargo xtask browser"]
 async fn a_backup_is_begun_watched_live_and_cancelled_and_the_next_is_watched_to_its_end() {
-    let house = House::new("limit_rate = \"60KB/s\"\nspool_limit = \"0\"\n");
+    let house = House::new("limit_rate = \"4MB/s\"\nspool_limit = \"0\"\n");
+    house.grow(48);
     let _writer = start_python(&house.world.path("bank.db"), false);
     let browser = Browser::open(&house.daemon.address()).await;
     browser.go("/schedules").await;
@@ -41,7 +42,7 @@ async fn a_backup_is_begun_watched_live_and_cancelled_and_the_next_is_watched_to
     assert!(house.world.ok(&["list"]).as_array().unwrap().is_empty());
     // The next one at full speed, begun by another way.
     let file = house.world.path("mantis.toml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("60KB/s", "2MB/s");
+    let text = std::fs::read_to_string(&file).unwrap().replace("4MB/s", "20MB/s");
     std::fs::write(&file, text).unwrap();
     house.daemon.signal("-HUP");
     wait_until("the new configuration", || house.daemon.log().contains("was read again"));

@@ -81,6 +81,11 @@ fn it_shows_what_is_protected_and_what_is_not() {
             match way.as_str() {
                 // That one does not end.
                 "get" if path == "/events" => {}
+                "get" if path == "/cron" => {
+                    let told = json(&daemon, "/api/v1/cron?cron=@daily&timezone=UTC");
+                    assert_eq!(told["next"].as_array().unwrap().len(), 5);
+                    assert_eq!(daemon.page("/api/v1/cron?cron=soon").0, 422);
+                }
                 "get" => assert_eq!(daemon.page(&path_here).0, 200, "{path} is described"),
                 // Nobody can log in here, and so nobody can change anything.
                 way => {

@@ -145,7 +145,8 @@ fn a_reader_changes_nothing_and_who_is_taken_out_is_out() {
 #[test]
 fn a_program_runs_pauses_cancels_and_restores() {
     // At this rate a backup takes its time.
-    let house = House::new("limit_rate = \"100KB/s\"\nspool_limit = \"0\"\n");
+    let house = House::new("limit_rate = \"4MB/s\"\nspool_limit = \"0\"\n");
+    house.grow(48);
     let _writer = start_python(&house.world.path("bank.db"), false);
     let act = |what: &str, name: &str| {
         by_token(&house, ("POST", "/api/v1/actions"), &json!({ "do": what, "name": name }))
@@ -163,8 +164,11 @@ fn a_program_runs_pauses_cancels_and_restores() {
     act("run", "save");
     let running =
         || by_token(&house, ("GET", "/api/v1/overview"), &Value::Null).1["running"].clone();
-    wait_until("progress", || running()[0]["bytes"].as_u64().unwrap_or(0) > 0);
-    let seen = &running()[0];
+    let mut seen = Value::Null;
+    wait_until("progress", || {
+        seen = running().get(0).cloned().unwrap_or_default();
+        seen["bytes"].as_u64().unwrap_or(0) > 0
+    });
     assert!(seen["bytes_total"].as_u64() > seen["bytes"].as_u64(), "{seen}");
     assert_eq!((&seen["job"], &seen["do"]), (&json!("save/bank"), &json!("backup")));
     // The same, as it is told to who watches.

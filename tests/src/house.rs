@@ -108,6 +108,18 @@ impl House {
         Self { world, daemon, token }
     }
 
+    /// Makes its database so many MiB larger: a backup of it takes a while where its rate is limited.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn grow(&self, mib: u32) {
+        let bank = rusqlite::Connection::open(self.world.path("bank.db")).unwrap();
+        bank.execute_batch("create table padding (bytes blob)").unwrap();
+        for _ in 0..mib {
+            bank.execute("insert into padding values (randomblob(1048576))", []).unwrap();
+        }
+    }
+
     /// The status and the head of the answer to who logs in.
     ///
     /// # Panics

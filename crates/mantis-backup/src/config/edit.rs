@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_new_one_is_added_however_the_file_is_written() {
-        let base = "[repositories.main]\nurl = \"/r\"\n";
+        let base = "[repositories.main]\nurl = \"/r\"\n[sources.a]\npath = \"a.db\"\n";
         for before in [
             String::new(),
             "\n[schedules.x]\ncron = \"@daily\"\n".to_owned(),
@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_would_be_wrong_is_told() {
-        let text = "[repositories.main]\nurl = \"/r\"\n";
+        let text = "[repositories.main]\nurl = \"/r\"\n[sources.a]\npath = \"a.db\"\n";
+        assert!(with_schedule(text, &edit("x")).is_ok());
         for wrong in [
             ScheduleEdit { cron: "soon".into(), ..edit("x") },
             ScheduleEdit { repository: Some("else".into()), ..edit("x") },
@@ -211,7 +212,12 @@ mod tests {
     fn every_schedule_of_the_example_can_be_changed() {
         let config = parse(EXAMPLE).unwrap();
         for name in config.schedules.keys() {
-            let (new, changed) = with_schedule(EXAMPLE, &edit(name)).unwrap();
+            // Rules of retention stay: two schedules that keep the same by different rules are refused.
+            let retention = config.schedules[name].retention.as_ref();
+            let retention = retention.map(|rules| rules.get_ref().clone());
+            let action = config.schedules[name].action;
+            let edited = ScheduleEdit { action, retention, ..edit(name) };
+            let (new, changed) = with_schedule(EXAMPLE, &edited).unwrap();
             assert_eq!(changed.schedules[name].cron.0.text(), "*/10 * * * *");
             let comments = |text: &str| text.matches('#').count();
             assert!(comments(&new) + 2 >= comments(EXAMPLE), "comments are kept: {name}");

@@ -28,9 +28,9 @@ async fn act(
 async fn list(context: &Context, remote: &Remote) -> Result<Ending, Error> {
     let mut jobs = remote.get("jobs", &[]).await?;
     for job in jobs.as_array_mut().into_iter().flatten() {
-        // The daemon tells five; a list shows the first.
-        let next = job["next"][0].take();
-        job["next"] = next;
+        // The daemon tells five, or none; a list shows the first.
+        let next = job.get("next").and_then(|next| next.get(0)).cloned().unwrap_or_default();
+        job.as_object_mut().and_then(|job| job.insert("next".into(), next));
     }
     show(context, &jobs)
 }
