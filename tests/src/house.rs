@@ -156,6 +156,19 @@ impl House {
         (status, body)
     }
 
+    /// What was changed by hand, newest first.
+    ///
+    /// # Panics
+    /// Where there is no answer.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Value> {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("Authorization", bearer.as_str())];
+        let (status, _, body) = self.daemon.request(("GET", "/api/v1/changes"), &headers, "");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
     /// All backups that the daemon has seen, as it tells the program.
     ///
     /// # Panics
