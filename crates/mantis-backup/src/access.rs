@@ -9,6 +9,7 @@ use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use mantis_repo::ObjectHash;
+#[cfg(any(feature = "cli", feature = "dashboard", test))]
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -20,6 +21,7 @@ const MOST_LANES: u32 = 16;
 /// A longer password is none.
 const LONGEST: usize = 1024;
 /// What a token begins with, so that those who find one know what it is.
+#[cfg(any(feature = "cli", test))]
 const PREFIX: &str = "mantis_";
 
 /// A password, hashed by Argon2id: a PHC string whose cost is bounded.
@@ -105,7 +107,7 @@ impl PasswordHash {
 pub struct TokenHash(String);
 
 impl TokenHash {
-    /// Reads what [`new_token`] made.
+    /// Reads what `mantis config token` printed.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -143,6 +145,7 @@ fn random(bytes: &mut [u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// Without random numbers.
+#[cfg(any(feature = "cli", feature = "dashboard", test))]
 pub(crate) fn unguessable() -> Result<Zeroizing<String>, Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     random(&mut bytes[..])?;
@@ -157,6 +160,7 @@ pub(crate) fn unguessable() -> Result<Zeroizing<String>, Error> {
 ///
 /// # Errors
 /// Without random numbers.
+#[cfg(any(feature = "cli", test))]
 pub(crate) fn new_token() -> Result<(Zeroizing<String>, TokenHash), Error> {
     let token = Zeroizing::new(format!("{PREFIX}{}", *unguessable()?));
     let hash = TokenHash(ObjectHash::of([token.as_bytes()]).to_string());
