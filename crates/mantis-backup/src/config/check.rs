@@ -287,7 +287,8 @@ impl Checker<'_> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it is one that a table of the file may have.
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
 }

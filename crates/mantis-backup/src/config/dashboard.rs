@@ -37,6 +37,20 @@ pub struct DashboardConfig {
     pub users: BTreeMap<String, UserConfig>,
 }
 
+impl DashboardConfig {
+    /// Whether browsers come by HTTPS.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.behind_https
+    }
+
+    /// Whether people log in, and do so over plain HTTP.
+    #[must_use]
+    pub fn sends_passwords_openly(&self) -> bool {
+        !self.users.is_empty() && !self.is_secure()
+    }
+}
+
 impl Default for DashboardConfig {
     fn default() -> Self {
         Self {

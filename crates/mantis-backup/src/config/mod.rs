@@ -21,6 +21,8 @@ mod template;
 mod text;
 
 pub use crate::access::{PasswordHash, TokenHash};
+#[cfg(feature = "dashboard")]
+pub(crate) use check::is_name;
 pub(crate) use check::{NAMES, is_local};
 pub use dashboard::{DashboardConfig, HostName, Role, TlsConfig, UserConfig};
 pub use fault::{ConfigError, Fault};

@@ -142,9 +142,14 @@ pub async fn ask(dir: &StateDir, request: &Request) -> Result<Option<Value>, Err
     let exchanged = tokio::time::timeout(PATIENCE, exchange(stream, request)).await;
     let answer = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
     let mut answer = answer.map_err(|error| failed(&path, error))?;
+    read(&mut answer).map(Some)
+}
+
+/// What an answer says. Whatever else stands in it, it may be of another version.
+fn read(answer: &mut Value) -> Result<Value, Error> {
     match answer.get("error").and_then(Value::as_str) {
         Some(error) => Err(Error::usage(error, "`mantis schedule list` shows what there is")),
-        None => Ok(Some(answer["ok"].take())),
+        None => Ok(answer.get_mut("ok").map(Value::take).unwrap_or_default()),
     }
 }
 
@@ -162,4 +167,18 @@ async fn exchange(stream: UnixStream, request: &Request) -> std::io::Result<Valu
     let mut line = Vec::new();
     BufReader::new(reading.take(MAX_LINE)).read_until(b'\n', &mut line).await?;
     Ok(serde_json::from_slice(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_is_read_with_a_panic() {
+        for mut answer in [json!([]), json!(1), json!(null), json!("ok"), json!({})] {
+            assert_eq!(read(&mut answer).unwrap(), Value::Null, "{answer}");
+        }
+        assert_eq!(read(&mut json!({ "ok": 3 })).unwrap(), 3);
+        assert!(read(&mut json!({ "error": "no", "ok": 3 })).unwrap_err().chain().contains("no"));
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) struct DaemonArgs {
     /// Talk to this daemon by HTTP instead of the one on this machine: http://localhost:8420, https://backups.example
     #[arg(long, global = true, env = "MANTIS_DAEMON", value_name = "URL")]
     pub(crate) daemon: Option<String>,
-    /// The token for it: this file's first line; else $MANTIS_DAEMON_TOKEN
+    /// The token for it: what stands in this file; else $MANTIS_DAEMON_TOKEN
     #[arg(
         long,
         global = true,

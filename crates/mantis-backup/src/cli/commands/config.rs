@@ -39,12 +39,7 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     let is_reached = |address: std::net::SocketAddr| !address.ip().is_loopback();
-    let dashboard = &config.dashboard;
-    if config.listen.parse().is_ok_and(is_reached)
-        && !dashboard.users.is_empty()
-        && dashboard.tls.is_none()
-        && !dashboard.behind_https
-    {
+    if config.listen.parse().is_ok_and(is_reached) && config.dashboard.sends_passwords_openly() {
         warnings.push(format!(
             "listen: at {} passwords come in the clear: set `tls` of [dashboard], or `behind_https` where a proxy speaks HTTPS",
             config.listen

@@ -46,10 +46,8 @@ fn level((at, layer): (usize, &Layer)) -> Level {
 
 /// The stack, newest layer first.
 async fn stack(board: Board, name: String, info: BackupInfo) -> Result<Vec<Level>, Error> {
-    let repo = match board.catalogues.opened(&name) {
-        Some(repo) => repo,
-        None => Place::of(&board.config(), &name)?.open().await?,
-    };
+    let place = Place::of(&board.config(), &name)?;
+    let repo = board.repository(&place).await?;
     let manifest = repo.manifest(&info).await?;
     let levels = manifest.layers.iter().enumerate().rev().take(LISTED);
     Ok(levels.map(level).collect())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use mantis_repo::Repository;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use super::audit::Audit;
@@ -11,9 +12,11 @@ use super::facts::Running;
 use super::restores::Restores;
 use super::sessions::Sessions;
 use super::throttle::Throttle;
+use crate::Error;
 use crate::config::Config;
 use crate::daemon::handle::Command;
 use crate::daemon::serve::Reload;
+use crate::daemon::worker::Place;
 use crate::daemon::{Handle, StateDir};
 
 /// Passwords that are hashed at once: each takes a core, and some memory.
@@ -88,14 +91,22 @@ impl Board {
 
     /// Whether people log in over plain HTTP.
     pub(in crate::daemon) fn sends_passwords_openly(&self) -> bool {
-        let config = self.config();
-        !config.dashboard.users.is_empty() && !super::gate::is_secure(&config.dashboard)
+        self.config().dashboard.sends_passwords_openly()
+    }
+
+    /// A repository: the one that is open, so as not to derive its key anew, else opened for this.
+    pub(super) async fn repository(&self, place: &Place) -> Result<Repository, Error> {
+        match self.catalogues.opened(place) {
+            Some(repo) => Ok(repo),
+            None => place.open().await,
+        }
     }
 
     /// What runs.
     pub(super) async fn running(&self) -> Vec<Running> {
         let Ok(mut status) = self.handle.ask(Command::Status).await else { return Vec::new() };
-        serde_json::from_value(status["running"].take()).unwrap_or_default()
+        let running = status.get_mut("running").map(serde_json::Value::take).unwrap_or_default();
+        serde_json::from_value(running).unwrap_or_default()
     }
 
     /// Asks the supervisor for something.

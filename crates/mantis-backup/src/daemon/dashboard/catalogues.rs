@@ -90,10 +90,11 @@ impl Catalogues {
         Arc::clone(&seen)
     }
 
-    /// A repository that is open, if it is at this moment.
-    pub(super) fn opened(&self, name: &str) -> Option<Repository> {
+    /// A repository, if it is open at this moment.
+    pub(super) fn opened(&self, place: &Place) -> Option<Repository> {
         let slots = self.slots();
-        slots.get(name)?.open.as_ref().map(|open| open.repo.clone())
+        let open = slots.get(&place.name)?.open.as_ref();
+        open.filter(|open| open.place == *place).map(|open| open.repo.clone())
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {

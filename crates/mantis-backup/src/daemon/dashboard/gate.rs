@@ -32,12 +32,7 @@ pub(super) struct Gate {
 /// The name of the cookie that holds a session's id.
 pub(super) const fn cookie_name(config: &DashboardConfig) -> &'static str {
     // A cookie of this name is taken by browsers over HTTPS alone, and from no other host.
-    if is_secure(config) { "__Host-mantis" } else { "mantis" }
-}
-
-/// Whether browsers come by HTTPS.
-pub(super) const fn is_secure(config: &DashboardConfig) -> bool {
-    config.tls.is_some() || config.behind_https
+    if config.is_secure() { "__Host-mantis" } else { "mantis" }
 }
 
 /// The id of the session that a browser sends.

@@ -59,6 +59,16 @@ async fn reading<T: Send + 'static>(
     })?
 }
 
+/// The last runs that fit, newest first.
+async fn newest(
+    board: &Board,
+    limit: usize,
+    fits: impl Fn(&Record) -> bool + Send + 'static,
+) -> Result<Vec<Run>, Error> {
+    let history = board.dir.history();
+    reading(move || Ok(history.newest(limit, fits)?.iter().rev().map(Run::from).collect())).await
+}
+
 /// The last runs, newest first; those of one job, or of a schedule, where one is named.
 pub(super) async fn runs(
     board: &Board,
@@ -66,25 +76,16 @@ pub(super) async fn runs(
     outcome: Option<String>,
     limit: usize,
 ) -> Result<Vec<Run>, Error> {
-    let history = board.dir.history();
-    reading(move || {
-        let records = history.newest(limit, |record| {
-            of.as_ref().is_none_or(|of| record.is_of(of))
-                && outcome.as_ref().is_none_or(|outcome| record.outcome.name() == outcome)
-        })?;
-        Ok(records.iter().rev().map(Run::from).collect())
-    })
-    .await
+    let fits = move |record: &Record| {
+        of.as_ref().is_none_or(|of| record.is_of(of))
+            && outcome.as_ref().is_none_or(|outcome| record.outcome.name() == outcome)
+    };
+    newest(board, limit, fits).await
 }
 
 /// The runs that made a backup, or tried it out, newest first.
 pub(super) async fn runs_of_backup(board: &Board, id: String) -> Result<Vec<Run>, Error> {
-    let history = board.dir.history();
-    reading(move || {
-        let records = history.newest(100, |record| record.backup.as_ref() == Some(&id))?;
-        Ok(records.iter().rev().map(Run::from).collect())
-    })
-    .await
+    newest(board, 100, move |record| record.backup.as_ref() == Some(&id)).await
 }
 
 /// Every job of the configuration that is on.

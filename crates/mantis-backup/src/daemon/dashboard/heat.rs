@@ -80,9 +80,9 @@ impl Heat {
 }
 
 /// Compares backups, newest first, each with the one before it.
-async fn compare(place: Place, backups: Vec<BackupInfo>) -> Result<Heat, Error> {
+async fn compare(board: Board, name: String, backups: Vec<BackupInfo>) -> Result<Heat, Error> {
     let Some(newest) = backups.first() else { return Ok(Heat::default()) };
-    let repo = place.open().await?;
+    let repo = board.repository(&Place::of(&board.config(), &name)?).await?;
     let mut heat = Heat::of(newest.meta.page_count);
     let until = Instant::now() + PATIENCE;
     for two in backups.windows(2).take(STEPS) {
@@ -144,13 +144,10 @@ async fn map(
     let count = backups.len();
     let mut heat = None;
     if count > 1 {
-        heat = Some(match Place::of(&board.config(), &asked.repository) {
-            Ok(place) => {
-                let _turn = board.simulations.acquire().await;
-                work::on_a_thread(async move || compare(place, backups).await).await
-            }
-            Err(error) => Err(error.chain_and_help()),
-        });
+        let _turn = board.simulations.acquire().await;
+        let (of_it, name) = (board.clone(), asked.repository.clone());
+        let compared = work::on_a_thread(async move || compare(of_it, name, backups).await).await;
+        heat = Some(compared);
     }
     let heat = heat.map(|heat| {
         heat.map(|heat| {

@@ -74,7 +74,7 @@ async fn form(
 }
 
 fn cookie(config: &DashboardConfig, id: &str, seconds: u64) -> String {
-    let secure = if gate::is_secure(config) { "; Secure" } else { "" };
+    let secure = if config.is_secure() { "; Secure" } else { "" };
     let name = gate::cookie_name(config);
     format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
 }

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use mantis_repo::{BackupInfo, KeyKind, PruneOptions, RepoError};
+use mantis_repo::{BackupInfo, KeyKind, RepoError};
 use mantis_stream::CancellationToken;
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ use super::visitor::Visitor;
 use super::{Board, charts, gather, pages, show, work};
 use crate::config::{Action, Config};
 use crate::daemon::worker::Place;
-use crate::jobs::{self, PruneJob};
+use crate::jobs;
 use crate::{Error, format_time};
 
 /// Proofs that are listed.
@@ -89,11 +89,6 @@ fn changed(backup: &BackupInfo) -> u64 {
     backup.pages_changed.saturating_mul(backup.meta.page_size.into())
 }
 
-/// The address without its query, which is nobody's matter here.
-fn plain(url: &str) -> String {
-    url.split('?').next().unwrap_or_default().to_owned()
-}
-
 fn jobs_of(config: &Config, name: &str) -> Vec<(String, &'static str)> {
     let on = config.schedules.iter().filter(|(_, schedule)| {
         schedule.enabled
@@ -103,8 +98,8 @@ fn jobs_of(config: &Config, name: &str) -> Vec<(String, &'static str)> {
     on.map(|(job, schedule)| (job.clone(), schedule.action.name())).collect()
 }
 
-async fn keys(place: Place) -> Result<Option<Vec<Key>>, Error> {
-    let keys = match place.open().await?.keys().await {
+async fn keys(board: Board, place: Place) -> Result<Option<Vec<Key>>, Error> {
+    let keys = match board.repository(&place).await?.keys().await {
         Err(RepoError::NotEncrypted { .. }) => return Ok(None),
         keys => keys?,
     };
@@ -122,16 +117,9 @@ async fn keys(place: Place) -> Result<Option<Vec<Key>>, Error> {
     Ok(Some(keys.into_iter().map(key).collect()))
 }
 
-async fn preview(place: Place) -> Result<Preview, Error> {
-    let config = place.config();
-    let grace_ms = u64::try_from(config.grace.0.0.as_millis()).unwrap_or(u64::MAX);
-    let job = PruneJob {
-        max_unused: config.max_unused.0.0,
-        options: PruneOptions { grace_ms, dry_run: true, exclusive: config.exclusive },
-        repo: place.open().await?,
-        cancel: CancellationToken::new(),
-    };
-    let done = jobs::prune(job).await?;
+async fn preview(board: Board, place: Place) -> Result<Preview, Error> {
+    let repo = board.repository(&place).await?;
+    let done = jobs::prune(place.prune_job(repo, true, CancellationToken::new())).await?;
     Ok(Preview {
         merges: done.compacted.merges,
         written: done.compacted.written_bytes,
@@ -154,11 +142,10 @@ async fn repository(
         let error = format!("the configuration has no repository called {name:?}");
         return pages::problem(StatusCode::NOT_FOUND, "No such repository", &visitor, &error, "");
     };
-    let url = plain(&found.url);
+    let url = show::without_query(&found.url).to_owned();
     let seen = board.catalogues.of(&config, &board.dir, &name).await;
-    let sum = |of: fn(&BackupInfo) -> u64| seen.backups.iter().map(of).fold(0, u64::saturating_add);
-    let (bytes, stored, differing) =
-        (sum(|it| it.meta.byte_len), sum(|it| it.bytes_stored), sum(changed));
+    let facts = gather::repository(&name, &seen);
+    let differing = seen.backups.iter().map(changed).fold(0, u64::saturating_add);
     let mut proofs: Vec<Proved> = seen
         .proofs
         .iter()
@@ -175,26 +162,29 @@ async fn repository(
         seen.backups.iter().map(|backup| backup.meta.source.clone()).collect();
     sources.sort();
     sources.dedup();
-    let open = |place: Result<Place, Error>| place.map_err(|error| error.chain_and_help());
-    let keys = match open(Place::of(&config, &name)) {
-        Ok(place) => work::on_a_thread(async move || keys(place).await).await,
-        Err(error) => Err(error),
-    };
-    let preview = match (asked.prune.is_empty(), open(Place::of(&config, &name))) {
-        (true, _) => None,
-        (false, Err(error)) => Some(Err(error)),
-        (false, Ok(place)) => {
-            let _turn = board.simulations.acquire().await;
-            Some(work::on_a_thread(async move || preview(place).await).await)
+    let (keys, preview) = match Place::of(&config, &name) {
+        Err(error) => (Err(error.chain_and_help()), None),
+        Ok(place) => {
+            let (of_it, there) = (board.clone(), place.clone());
+            let keys = work::on_a_thread(async move || keys(of_it, there).await).await;
+            let preview = if asked.prune.is_empty() {
+                None
+            } else {
+                let _turn = board.simulations.acquire().await;
+                let of_it = board.clone();
+                Some(work::on_a_thread(async move || preview(of_it, place).await).await)
+            };
+            (keys, preview)
         }
     };
     pages::page(Ok(RepositoryPage {
         visitor,
         url,
-        facts: gather::repository(&name, &seen),
+
         growth: charts::growth(&gather::growth(&seen)),
-        compression: ratio(differing, stored),
-        dedup: ratio(bytes, differing),
+        compression: ratio(differing, facts.bytes_stored),
+        dedup: ratio(facts.bytes, differing),
+        facts,
         proofs,
         jobs: jobs_of(&config, &name),
         keys,
@@ -216,11 +206,5 @@ mod tests {
     fn ratios_are_told_where_there_is_something_to_divide() {
         assert_eq!(ratio(10, 4).as_deref(), Some("2.5"));
         assert_eq!((ratio(0, 4), ratio(4, 0)), (None, None));
-    }
-
-    #[test]
-    fn an_address_is_shown_without_its_query() {
-        assert_eq!(plain("s3://bucket/prefix?region=x&key=secret"), "s3://bucket/prefix");
-        assert_eq!(plain("/srv/backups"), "/srv/backups");
     }
 }

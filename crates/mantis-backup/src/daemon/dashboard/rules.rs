@@ -6,7 +6,7 @@ use mantis_retention::{Policy, Span};
 use serde::Deserialize;
 use toml_edit::{Array, Value};
 
-use crate::config::RetentionConfig;
+use crate::config::{RetentionConfig, is_name};
 
 /// Rules as they stand in the fields, and which ones of the configuration they began as.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -149,9 +149,7 @@ impl Rules {
 
     /// The same for the configuration file.
     pub(super) fn as_toml(&self) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let is_name = !self.policy.is_empty() && self.policy.chars().all(plain);
-        let name = if is_name { &self.policy } else { "NAME" };
+        let name = if is_name(&self.policy) { &self.policy } else { "NAME" };
         let mut toml = format!("[retention.{name}]\n");
         for (key, value) in self.rules() {
             if let Some(value) = value {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::visitor::Visitor;
-use super::{Board, pages};
+use super::{Board, pages, show};
 use crate::config::{Config, NotificationConfig, RepositoryConfig, SourceConfig, UserConfig};
 use crate::human::{size, time};
 
@@ -45,7 +45,7 @@ fn general(config: &Config) -> Section {
         title: "The daemon".into(),
         rows: vec![
             ("Listens at", config.listen.clone()),
-            ("HTTPS", yes(super::gate::is_secure(dashboard))),
+            ("HTTPS", yes(dashboard.is_secure())),
             ("Also called", hosts.collect::<Vec<&str>>().join(", ")),
             ("A login lasts", time(dashboard.session_timeout.0)),
             ("Restores to", folders.collect::<Vec<String>>().join(", ")),
@@ -59,7 +59,6 @@ fn general(config: &Config) -> Section {
 }
 
 fn repository(name: &str, config: &RepositoryConfig) -> Section {
-    let url = config.url.split('?').next().unwrap_or_default().to_owned();
     let opened = match (&config.password, &config.identity_file) {
         (None, None) => "nothing: it is not encrypted",
         (Some(_), None) => "a password",
@@ -70,7 +69,7 @@ fn repository(name: &str, config: &RepositoryConfig) -> Section {
     Section {
         title: format!("Repository {name}"),
         rows: vec![
-            ("Where", url),
+            ("Where", show::without_query(&config.url).to_owned()),
             ("Opened by", opened.into()),
             ("Left free", min_free),
             ("Unused at most", format!("{:.0} %", config.max_unused.0.0 * 100.0)),

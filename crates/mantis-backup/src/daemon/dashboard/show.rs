@@ -44,6 +44,11 @@ pub(super) fn when(time: &str) -> String {
     time.replacen('T', " ", 1).trim_end_matches('Z').to_owned()
 }
 
+/// An address without its query, which is nobody's matter here.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
 /// Text as it may stand in a part of an address.
 pub(super) fn encoded(text: &str) -> String {
     let Ok(encoded) = askama::filters::urlencode_strict(text);
@@ -71,6 +76,13 @@ mod tests {
             assert_eq!(percent(&part, &whole), found);
         }
         assert_eq!(percent(&u64::MAX, &u64::MAX), 100);
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_query() {
+        let shown = without_query("s3://bucket/prefix?region=x&key=secret");
+        assert_eq!(shown, "s3://bucket/prefix");
+        assert_eq!(without_query("/srv/backups"), "/srv/backups");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
-use mantis_repo::{Credential, IndexCache, RepoError, Repository, WriteOptions};
+use mantis_repo::{Credential, IndexCache, PruneOptions, RepoError, Repository, WriteOptions};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::config::{Config, RepositoryConfig, is_local};
 use crate::daemon::telemetry::name;
 use crate::destinations::{Places, is_of_store};
 use crate::disk_space::free_space;
-use crate::jobs::CopyJob;
+use crate::jobs::{CopyJob, PruneJob};
 use crate::{Error, known_keys, open_repository, secrets};
 
 use super::no_such;
@@ -31,10 +31,6 @@ impl Place {
     pub(in crate::daemon) fn of(config: &Config, name: &str) -> Result<Self, Error> {
         let found = config.repositories.get(name).ok_or_else(|| no_such("repository", name))?;
         Ok(Self { name: name.to_owned(), config: found.clone() })
-    }
-
-    pub(in crate::daemon) const fn config(&self) -> &RepositoryConfig {
-        &self.config
     }
 
     /// Fails where there is less space than is to be left free; shows how much there is.
@@ -83,6 +79,18 @@ impl Place {
             Some(cache) => repo.with_cache(cache),
             None => repo,
         })
+    }
+
+    /// A prune of it by its configuration.
+    pub(in crate::daemon) fn prune_job(
+        &self,
+        repo: Repository,
+        dry_run: bool,
+        cancel: CancellationToken,
+    ) -> PruneJob {
+        let grace_ms = u64::try_from(self.config.grace.0.0.as_millis()).unwrap_or(u64::MAX);
+        let options = PruneOptions { grace_ms, dry_run, exclusive: self.config.exclusive };
+        PruneJob { repo, max_unused: self.config.max_unused.0.0, options, cancel }
     }
 
     /// Bytes that it holds.

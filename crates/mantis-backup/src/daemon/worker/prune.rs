@@ -1,27 +1,18 @@
 //! Prunes by schedule.
 
-use mantis_repo::PruneOptions;
-
 use super::Jobs;
 use super::verify::place_of;
 use crate::Error;
 use crate::daemon::telemetry::name;
 use crate::daemon::{Order, Report};
 use crate::human::size;
-use crate::jobs::{self, PruneJob};
+use crate::jobs;
 
 /// Frees what nothing refers to.
 pub(super) async fn prune(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
     let place = place_of(order)?;
-    let config = place.config();
-    let grace_ms = u64::try_from(config.grace.0.0.as_millis()).unwrap_or(u64::MAX);
-    let job = PruneJob {
-        repo: place.open().await?,
-        max_unused: config.max_unused.0.0,
-        options: PruneOptions { grace_ms, dry_run: false, exclusive: config.exclusive },
-        cancel: order.cancel.clone(),
-    };
-    let done = jobs::prune(job).await?;
+    let repo = place.open().await?;
+    let done = jobs::prune(place.prune_job(repo, false, order.cancel.clone())).await?;
     let of = || place.name.clone();
     metrics::counter!(name::FREED, "repository" => of()).increment(done.freed.freed_bytes);
     jobs.freshness.measured(&place.name);
