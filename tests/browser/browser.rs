@@ -119,13 +119,36 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Clicks at what leads to another page, and waits until that is there.
     pub(crate) async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap();
+        let target = self.find(css).await;
+        self.run("window.isOld = true").await;
+        target.click().await.unwrap();
+        let is_there = "return window.isOld === undefined && document.readyState === 'complete'";
+        self.wait("the page that it leads to", is_there).await;
     }
 
     /// All that can be read on the page.
     pub(crate) async fn text(&self) -> String {
-        self.driver.find(By::Tag("body")).await.unwrap().text().await.unwrap()
+        let text = self.run("return document.body ? document.body.innerText : ''").await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until a text can be read on the page: what was clicked may still lead there.
+    pub(crate) async fn shows(&self, text: &str) {
+        let text = Value::from(text);
+        self.wait(
+            &format!("{text}"),
+            &format!("return document.body !== null && document.body.innerText.includes({text})"),
+        )
+        .await;
+    }
+
+    /// Waits until the page is at a path, with its query.
+    pub(crate) async fn is_at(&self, path: &str) {
+        let place = Value::from(path);
+        let script = format!("return location.pathname + location.search === {place}");
+        self.wait(path, &script).await;
     }
 
     pub(crate) async fn run(&self, script: &str) -> Value {
@@ -140,7 +163,9 @@ impl Browser {
             if found.is_ok_and(|found| *found.json() == Value::Bool(true)) {
                 return;
             }
-            assert!(Instant::now() < until, "{what} did not come: {}", self.text().await);
+            if Instant::now() >= until {
+                panic!("{what} did not come at {}: {}", self.place().await, self.text().await);
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

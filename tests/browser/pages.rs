@@ -19,7 +19,7 @@ async fn every_page_is_for_everyone_on_every_screen() {
     let id = backups[0]["id"].as_str().unwrap();
     let browser = Browser::open(&house.daemon.address()).await;
     browser.go("/").await;
-    assert_eq!(browser.place().await, "/login");
+    browser.is_at("/login").await;
     for look in LOOKS {
         browser.look(look).await;
         browser.is_for_everyone(look).await;
@@ -62,7 +62,7 @@ async fn every_page_is_for_everyone_on_every_screen() {
         browser.look(look).await;
         for (name, path, shows) in &pages {
             browser.go(path).await;
-            assert!(browser.text().await.contains(shows), "{path}: {}", browser.text().await);
+            browser.shows(shows).await;
             browser.is_for_everyone(look).await;
             browser.picture(&format!("{name}-{}", look.name)).await;
             browser.is_quiet().await;
@@ -97,7 +97,7 @@ async fn the_keyboard_is_enough() {
     press(tab).await;
     press("open sesame\u{e007}").await;
     browser.wait("the schedules", "return document.title.startsWith('Schedules')").await;
-    assert_eq!(browser.place().await, "/schedules", "as it was asked for");
+    browser.is_at("/schedules").await;
     for _ in 0..40 {
         if browser.run(focused).await == "Run now" {
             break;

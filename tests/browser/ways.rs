@@ -82,7 +82,7 @@ async fn a_backup_is_restored_by_the_wizard_and_nothing_is_overwritten() {
     // A moment before all of them, then one on the line.
     browser.fill("input[name=at]", "2001-01-01 00:00").await;
     browser.click("main form button").await;
-    assert!(browser.text().await.contains("no backup from before"), "{}", browser.text().await);
+    browser.shows("no backup from before").await;
     browser.click(&format!(".timeline a[href*='{}']", ids[0])).await;
     assert!(browser.place().await.contains(&ids[0]));
     assert!(browser.is_there(".moment.chosen").await);
@@ -93,7 +93,7 @@ async fn a_backup_is_restored_by_the_wizard_and_nothing_is_overwritten() {
     assert!(plan.contains(&target.display().to_string()), "{plan}");
     assert!(!target.exists(), "it was only looked at");
     browser.click("button.main").await;
-    assert_eq!(browser.place().await, "/restores/1");
+    browser.is_at("/restores/1").await;
     browser.wait("its end", "return document.getElementById('state').textContent === 'done'").await;
     let seq = prove_bank(&target);
     assert!(before <= seq && seq <= after, "{before} {seq} {after}");
@@ -101,7 +101,7 @@ async fn a_backup_is_restored_by_the_wizard_and_nothing_is_overwritten() {
     // The same again: told before anything is done.
     browser.driver.back().await.unwrap();
     browser.driver.refresh().await.unwrap();
-    assert!(browser.text().await.contains("there already"), "{}", browser.text().await);
+    browser.shows("there already").await;
     assert!(!browser.is_there("button.main").await);
     browser.close().await;
     assert!(house.daemon.stop());
@@ -118,10 +118,10 @@ async fn a_wrong_login_is_refused_and_pages_from_elsewhere_change_nothing() {
     browser.expect("421 (");
     browser.go("/schedules").await;
     browser.log_in("anna", "shut sesame").await;
-    assert!(browser.text().await.contains("do not belong together"));
+    browser.shows("do not belong together").await;
     assert_eq!(browser.run("return document.cookie").await, "");
     browser.log_in("anna", "open sesame").await;
-    assert_eq!(browser.place().await, "/schedules");
+    browser.is_at("/schedules").await;
     assert_eq!(browser.run("return document.cookie").await, "", "no script sees the session");
     // A page from elsewhere, which the browser sends the cookie along with if it can, sends the form.
     let action = format!("http://{}/act", house.daemon.address());
@@ -138,17 +138,17 @@ async fn a_wrong_login_is_refused_and_pages_from_elsewhere_change_nothing() {
     browser.go("/schedules").await;
     browser.run("document.querySelector('main input[name=csrf]').value = '0'").await;
     browser.click("button[value=run]").await;
-    assert!(browser.text().await.contains("not this one"), "{}", browser.text().await);
+    browser.shows("not this one").await;
     assert!(history(&house.world).is_empty());
     // Another name for this machine.
     let port = house.daemon.address().rsplit(':').next().unwrap().to_owned();
     browser.driver.goto(format!("http://rebound.localhost:{port}/")).await.unwrap();
-    assert!(browser.text().await.contains("nobody is known here"), "{}", browser.text().await);
+    browser.shows("nobody is known here").await;
     browser.go("/").await;
     browser.click("header button").await;
-    assert_eq!(browser.place().await, "/login");
+    browser.is_at("/login").await;
     browser.go("/schedules").await;
-    assert_eq!(browser.place().await, "/login?next=%2Fschedules", "it has ended");
+    browser.is_at("/login?next=%2Fschedules").await;
     assert_eq!(browser.run("return 1").await, Value::from(1));
     browser.close().await;
     assert!(house.daemon.stop());
@@ -180,7 +180,7 @@ async fn a_schedule_is_edited_and_a_new_one_made_as_its_times_are_explained() {
     browser.fill("input[name=cron]", "30 4 * * MON").await;
     browser.click("button.main").await;
     browser.wait("the schedules", "return location.pathname === '/schedules'").await;
-    assert!(browser.text().await.contains("30 4 * * MON"), "{}", browser.text().await);
+    browser.shows("30 4 * * MON").await;
     let text = std::fs::read_to_string(house.world.path("mantis.toml")).unwrap();
     assert!(
         text.contains("cron = \"30 4 * * MON\"") && text.contains("# a little later"),
@@ -192,7 +192,7 @@ async fn a_schedule_is_edited_and_a_new_one_made_as_its_times_are_explained() {
     browser.run("document.querySelector('select[name=do]').value = 'verify'").await;
     browser.click("button.main").await;
     browser.wait("the schedules", "return location.pathname === '/schedules'").await;
-    assert!(browser.text().await.contains("prove"), "{}", browser.text().await);
+    browser.shows("prove").await;
     let listed = house.world.ok(&["schedule", "list"]);
     assert!(listed.to_string().contains("prove"), "{listed}");
     // What somebody changed meanwhile is not overwritten.
@@ -200,7 +200,7 @@ async fn a_schedule_is_edited_and_a_new_one_made_as_its_times_are_explained() {
     let file = house.world.path("mantis.toml");
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "\n# by hand\n").unwrap();
     browser.click("button.main").await;
-    assert!(browser.text().await.contains("changed meanwhile"), "{}", browser.text().await);
+    browser.shows("changed meanwhile").await;
     browser.click("button.main").await;
     browser.wait("the schedules", "return location.pathname === '/schedules'").await;
     assert!(std::fs::read_to_string(&file).unwrap().contains("# by hand"));
@@ -223,13 +223,13 @@ async fn rules_are_tried_out_and_then_saved() {
     browser.fill("input[name=keep_daily]", "30").await;
     browser.fill("input[name=keep_monthly]", "").await;
     browser.click("main form button").await;
-    assert!(browser.text().await.contains("30 are left"), "{}", browser.text().await);
+    browser.shows("30 are left").await;
     let file = || std::fs::read_to_string(house.world.path("mantis.toml")).unwrap();
     assert!(file().contains("keep_daily = 7"), "it was only tried out");
     browser.click("form[action='/retention/save'] button").await;
     browser.wait("the rules", "return location.search === '?policy=usual'").await;
     assert!(file().contains("keep_daily = 30") && !file().contains("keep_monthly"), "{}", file());
-    assert!(browser.text().await.contains("30 are left"), "it counts at once");
+    browser.shows("30 are left").await;
     browser.close().await;
     assert!(house.daemon.stop());
 }
