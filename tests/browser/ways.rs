@@ -35,6 +35,9 @@ async fn a_backup_is_begun_watched_live_and_cancelled_and_the_next_is_watched_to
             "return document.querySelector('[data-show=rate]').textContent.endsWith('/s')",
         )
         .await;
+    assert!(browser.is_there("[data-show=held]").await);
+    let held = browser.find("[data-show=held]").await.text().await.unwrap();
+    assert_eq!(held, "0 ms", "writers of a database with a WAL do not wait");
     browser.picture("live").await;
     browser.click("button[value=cancel]").await;
     wait_until("its end", || history(&house.world).len() == 1);
@@ -103,6 +106,28 @@ async fn a_backup_is_restored_by_the_wizard_and_nothing_is_overwritten() {
     browser.driver.refresh().await.unwrap();
     browser.shows("there already").await;
     assert!(!browser.is_there("button.main").await);
+    browser.close().await;
+    assert!(house.daemon.stop());
+}
+
+#[tokio::test]
+#[ignore = "needs a browser: cargo xtask browser"]
+async fn a_repository_is_verified_and_pruned_and_the_page_tells() {
+    let house = House::new("");
+    house.world.ok(&["backup", "bank.db", "--name", "bank"]);
+    let browser = Browser::open(&house.daemon.address()).await;
+    browser.go("/repositories/main").await;
+    browser.log_in("anna", "open sesame").await;
+    browser.is_at("/repositories/main").await;
+    browser.click("button[value=verify]").await;
+    browser.shows("verified 1 backup").await;
+    browser.click("a[href*='prune=look']").await;
+    browser.shows("A prune would free").await;
+    browser.click("button[value=prune]").await;
+    browser.shows("freed 0 B in 0 objects").await;
+    let ran: Vec<Value> = history(&house.world).iter().map(|run| run["schedule"].clone()).collect();
+    assert_eq!(ran, ["verify:main", "prune:main"]);
+    browser.is_quiet().await;
     browser.close().await;
     assert!(house.daemon.stop());
 }

@@ -170,6 +170,7 @@ fn a_program_runs_pauses_cancels_and_restores() {
     });
     assert!(seen["bytes_total"].as_u64() > seen["bytes"].as_u64(), "{seen}");
     assert_eq!((&seen["job"], &seen["do"]), (&json!("save/bank"), &json!("backup")));
+    assert_eq!(seen["writers_held_ms"], 0, "a database with a WAL");
     // The same, as it is told to who watches.
     let bearer = format!("Bearer {}", house.token);
     let mut stream = std::net::TcpStream::connect(house.daemon.address()).unwrap();
@@ -195,6 +196,104 @@ fn a_program_runs_pauses_cancels_and_restores() {
         assert!(changes.contains(&noted("ci", what, false)), "{what}: {changes:?}");
     }
     assert!(changes.contains(&noted("ci", "run", true)), "what is not there");
+    assert!(house.daemon.stop());
+}
+
+#[test]
+fn a_program_verifies_and_prunes_a_repository() {
+    let house = House::new("");
+    let _writer = start_python(&house.world.path("bank.db"), false);
+    let act = |what: &str, name: &str| {
+        by_token(&house, ("POST", "/api/v1/actions"), &json!({ "do": what, "name": name }))
+    };
+    let (status, answer) = act("verify", "else");
+    assert!(status == 409 && answer["error"].as_str().unwrap().contains("else"), "{answer}");
+    for _ in 0..2 {
+        house.world.ok(&["backup", "bank.db", "--name", "bank"]);
+    }
+    assert_eq!(act("verify", "main"), (200, json!({ "jobs": ["verify:main"] })));
+    wait_until("the verify", || history(&house.world).len() == 1);
+    let ran = history(&house.world)[0].clone();
+    assert_eq!((&ran["schedule"], &ran["do"]), (&json!("verify:main"), &json!("verify")), "{ran}");
+    assert_eq!((&ran["outcome"], &ran["manual"]), (&json!("done"), &json!(true)), "{ran}");
+    assert!(ran["summary"].as_str().unwrap().contains("2 backups"), "{ran}");
+    assert_eq!(act("prune", "main").0, 200);
+    wait_until("the prune", || history(&house.world).len() == 2);
+    assert_eq!(history(&house.world)[1]["outcome"], "done");
+    assert_eq!(house.world.ok(&["list"]).as_array().unwrap().len(), 2);
+    // What is damaged is found, and told as of any run.
+    let segment = walk(&house.world.path("repo/seg"));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert_eq!(act("verify", "main").0, 200);
+    wait_until("the second verify", || history(&house.world).len() == 3);
+    assert_eq!(history(&house.world)[2]["outcome"], "failed");
+    let page =
+        by_token(&house, ("GET", "/api/v1/runs?job=verify:main&outcome=failed"), &Value::Null);
+    assert_eq!(page.1.as_array().unwrap().len(), 1);
+    assert!(house.daemon.stop());
+}
+
+/// A file below a folder.
+fn walk(folder: &std::path::Path) -> std::path::PathBuf {
+    let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if entry.is_dir() { walk(&entry) } else { entry }
+}
+
+#[test]
+fn a_program_changes_schedules_and_rules() {
+    let house = House::new("");
+    let of = |path: &str| by_token(&house, ("GET", path), &Value::Null).1;
+    let put = |path: &str, body: Value, version: Option<&str>| {
+        let bearer = format!("Bearer {}", house.token);
+        let mut headers = vec![("Authorization", bearer.as_str()), JSON];
+        headers.extend(version.map(|version| ("If-Match", version)));
+        house.daemon.request(("PUT", path), &headers, &body.to_string()).0
+    };
+    let before = std::fs::read_to_string(house.world.path("mantis.toml")).unwrap();
+    let bearer = format!("Bearer {}", house.token);
+    let headers = [("Authorization", bearer.as_str())];
+    let (_, head, _) = house.daemon.request(("GET", "/api/v1/schedules"), &headers, "");
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let mut schedule = of("/api/v1/schedules")["save"].clone();
+    assert_eq!((&schedule["cron"], &schedule["enabled"]), (&json!("0 0 29 2 *"), &json!(true)));
+    schedule["cron"] = json!("0 3 * * *");
+    schedule["retention"] = json!("usual");
+    let save = "/api/v1/schedules/save";
+    assert_eq!(put(save, schedule.clone(), Some("\"other\"")), 412);
+    assert_eq!(put(save, schedule.clone(), Some(etag)), 204);
+    assert_eq!(put(save, schedule.clone(), Some(etag)), 412, "it was changed meanwhile");
+    assert_eq!(put(save, schedule.clone(), None), 204);
+    assert_eq!(of("/api/v1/schedules")["save"], schedule, "it counts at once");
+    assert_eq!(of("/api/v1/jobs")[0]["cron"], "0 3 * * *");
+    assert_eq!(put(save, json!({ "cron": "soon" }), None), 422);
+    assert_eq!(put(save, json!({ "cron": "@daily", "command": "rm" }), None), 422);
+    assert_eq!(put("/api/v1/schedules/a%20b", json!({ "cron": "@daily" }), None), 422);
+    assert_eq!(
+        put("/api/v1/schedules/check", json!({ "cron": "@weekly", "do": "verify" }), None),
+        204
+    );
+    let mut rules = of("/api/v1/retention")["usual"].clone();
+    assert_eq!((&rules["keep_daily"], &rules["keep_last"]), (&json!(7), &Value::Null));
+    rules["keep_daily"] = Value::Null;
+    rules["keep_within"] = json!("48h");
+    assert_eq!(put("/api/v1/retention/usual", rules.clone(), None), 204);
+    assert_eq!(of("/api/v1/retention")["usual"], rules);
+    assert_eq!(put("/api/v1/retention/usual", json!({}), None), 422, "rules that keep nothing");
+    assert_eq!(put("/api/v1/retention/usual", json!({ "keep_daily": 0 }), None), 422);
+    let after = std::fs::read_to_string(house.world.path("mantis.toml")).unwrap();
+    let rest = |text: &str| text.split("[dashboard]").nth(1).unwrap().to_owned();
+    assert_eq!(rest(&after), rest(&before));
+    assert!(
+        after.contains("keep_within = \"48h\"") && after.contains("do = \"verify\""),
+        "{after}"
+    );
+    let changes = changes(&house);
+    for what in ["schedule", "retention"] {
+        assert!(changes.contains(&noted("ci", what, false)), "{changes:?}");
+    }
     assert!(house.daemon.stop());
 }
 

@@ -155,11 +155,15 @@ fn holding_the_lock_keeps_writers_out_and_spooling_does_not() {
     let held = begin(&db.path, hold).unwrap();
     assert!(db.connection.execute("update state set seq = 99", []).is_err());
     assert_eq!(seq_of(&held), 1);
+    let so_far = held.writers_held();
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(held.writers_held() >= so_far + Duration::from_millis(5), "as long as it is read");
     held.finish(Outcome::Committed).unwrap();
     let spooled = begin(&db.path, SqliteOptions::default()).unwrap();
     db.commit();
     assert_eq!(seq_of(&spooled), 1);
     assert!(!spooled.point().writers_held.is_zero());
+    assert_eq!(spooled.writers_held(), spooled.point().writers_held, "and no longer");
     let refuse = SqliteOptions { journal_lock: JournalLock::Refuse, ..SqliteOptions::default() };
     assert!(matches!(begin(&db.path, refuse), Err(SnapshotError::Unsupported { .. })));
 }

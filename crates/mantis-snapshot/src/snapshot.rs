@@ -1,7 +1,7 @@
 //! The handle of one moment.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mantis_page::{PageNo, PageRange, PageRun, PageSet};
@@ -9,8 +9,8 @@ use mantis_page::{PageNo, PageRange, PageRun, PageSet};
 use crate::coordinator::Slot;
 use crate::sync::{Arc, Builder, RwLock, Sender, channel, outlasts};
 use crate::{
-    Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotConfig, SnapshotError,
-    SnapshotState, SnapshotToken, Taken,
+    Changed, ConsistencyPoint, FreezeWay, FrozenPages, Geometry, Outcome, SnapshotConfig,
+    SnapshotError, SnapshotState, SnapshotToken, Taken,
 };
 
 type Frozen = Arc<RwLock<Option<Box<dyn FrozenPages>>>>;
@@ -19,6 +19,7 @@ type Frozen = Arc<RwLock<Option<Box<dyn FrozenPages>>>>;
 pub struct Snapshot {
     source: String,
     point: ConsistencyPoint,
+    began: Instant,
     geometry: Geometry,
     verify: bool,
     frozen: Frozen,
@@ -78,6 +79,7 @@ impl Snapshot {
         Ok(Self {
             source: source.to_owned(),
             point,
+            began: Instant::now(),
             geometry,
             verify: config.verify,
             frozen,
@@ -117,6 +119,17 @@ impl Snapshot {
     #[must_use]
     pub const fn point(&self) -> &ConsistencyPoint {
         &self.point
+    }
+
+    /// How long writers were kept from committing for it, so far: by the freeze, and where its way keeps them out until the last page is
+    /// read, ever since.
+    #[must_use]
+    pub fn writers_held(&self) -> Duration {
+        let since = match self.point.way {
+            FreezeWay::BlockingReadLock => self.began.elapsed(),
+            _ => Duration::ZERO,
+        };
+        self.point.writers_held + since
     }
 
     /// How many pages of what size.

@@ -23,6 +23,8 @@ pub struct Progress {
     pub rate: f64,
     /// How long the rest will take at that rate; `None` while that cannot be told.
     pub eta: Option<Duration>,
+    /// How long writers of what is read were kept from committing for it, so far; `None` while that is not known.
+    pub writers_held: Option<Duration>,
     /// Nothing more will come.
     pub done: bool,
 }
@@ -89,6 +91,11 @@ impl ProgressTracker {
         self.change(|progress| progress.bytes_out += bytes);
     }
 
+    /// Tells how long writers were kept from committing, so far.
+    pub fn writers_held(&self, held: Duration) {
+        self.change(|progress| progress.writers_held = Some(held));
+    }
+
     /// Nothing more will come.
     pub fn finish(&self) {
         self.change(|progress| progress.done = true);
@@ -109,6 +116,9 @@ mod tests {
         let progress = *watch.borrow();
         assert_eq!((progress.items, progress.bytes, progress.bytes_out), (5, 2000, 700));
         assert!(progress.eta.unwrap() <= progress.elapsed + Duration::from_secs(1));
+        assert_eq!(progress.writers_held, None);
+        tracker.writers_held(Duration::from_millis(7));
+        assert_eq!(watch.borrow().writers_held, Some(Duration::from_millis(7)));
         tracker.finish();
         assert!(watch.borrow().done);
     }

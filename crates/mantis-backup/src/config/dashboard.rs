@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,6 +28,9 @@ pub struct DashboardConfig {
     /// Browsers reach it by HTTPS all the same, as a proxy on the way speaks it: cookies are for HTTPS alone
     #[serde(default)]
     pub behind_https: bool,
+    /// Proxies, by address or network, whose `X-Forwarded-For` is believed where `behind_https` is on; those on this machine are always
+    #[serde(default)]
+    pub proxies: Vec<Text<Network>>,
     /// How long a login lasts
     #[serde(default = "twelve_hours")]
     pub session_timeout: Text<Duration>,
@@ -44,6 +49,15 @@ impl DashboardConfig {
         self.tls.is_some() || self.behind_https
     }
 
+    /// Whether what an address says of who asked it is believed.
+    #[must_use]
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.behind_https
+            && (address.is_loopback()
+                || self.proxies.iter().any(|network| network.0.0.contains(&address)))
+    }
+
     /// Whether people log in, and do so over plain HTTP.
     #[must_use]
     pub fn sends_passwords_openly(&self) -> bool {
@@ -57,6 +71,7 @@ impl Default for DashboardConfig {
             hosts: Vec::new(),
             tls: None,
             behind_https: false,
+            proxies: Vec::new(),
             session_timeout: twelve_hours(),
             restore_folders: Vec::new(),
             users: BTreeMap::new(),
@@ -103,6 +118,22 @@ pub struct UserConfig {
     pub password_hash: Option<Text<PasswordHash>>,
     /// For programs: what `mantis config token` prints
     pub token_hash: Option<Text<TokenHash>>,
+}
+
+/// Addresses with a common beginning; one alone, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl FromText for Network {
+    const NAME: &'static str = "an address or a network";
+    const EXAMPLES: &'static [&'static str] = &["10.1.2.3", "10.0.0.0/8", "fd00::/8"];
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let one = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        let network = text.parse::<IpNet>().ok().or_else(|| one().ok());
+        let unknown = || format!("{text:?} is neither an address nor a network such as 10.0.0.0/8");
+        network.map(Self).ok_or_else(unknown)
+    }
 }
 
 /// A host's name, in small letters.
@@ -153,6 +184,12 @@ mod tests {
 
     #[test]
     fn examples_are_right_and_others_are_not() {
+        for example in Network::EXAMPLES {
+            assert!(Network::from_text(example).is_ok());
+        }
+        for wrong in ["", "proxy.example", "10.0.0.0/33", "10.0.0.0/8/8", "10.0.0"] {
+            assert!(Network::from_text(wrong).is_err(), "{wrong}");
+        }
         for example in HostName::EXAMPLES {
             assert!(HostName::from_text(example).is_ok());
         }

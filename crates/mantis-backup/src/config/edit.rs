@@ -42,7 +42,8 @@ fn set(table: &mut dyn TableLike, key: &str, value: Option<Value>) {
     }
 }
 
-fn fault(message: impl Into<String>) -> Vec<Fault> {
+/// What is wrong, as a fault of no one line.
+pub(crate) fn fault(message: impl Into<String>) -> Vec<Fault> {
     vec![Fault { line: 1, column: 1, message: message.into() }]
 }
 

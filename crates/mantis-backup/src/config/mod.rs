@@ -24,7 +24,7 @@ pub use crate::access::{PasswordHash, TokenHash};
 #[cfg(feature = "dashboard")]
 pub(crate) use check::is_name;
 pub(crate) use check::{NAMES, is_local};
-pub use dashboard::{DashboardConfig, HostName, Role, TlsConfig, UserConfig};
+pub use dashboard::{DashboardConfig, HostName, Network, Role, TlsConfig, UserConfig};
 pub use fault::{ConfigError, Fault};
 pub use find::{find, places};
 pub use model::{

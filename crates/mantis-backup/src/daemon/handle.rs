@@ -15,6 +15,9 @@ pub(super) enum Command {
     Resume(String),
     RunNow(String),
     Cancel(String),
+    /// Verify or prune a repository, now.
+    #[cfg(feature = "dashboard")]
+    Once(crate::config::Action, String),
     Status,
 }
 

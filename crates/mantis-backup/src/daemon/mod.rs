@@ -7,6 +7,8 @@
 //! - [`control`]: how the command talks to a daemon that runs;
 //! - [`telemetry`]: its metrics.
 
+#[cfg(feature = "dashboard")]
+mod by_hand;
 pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
@@ -31,6 +33,7 @@ mod supervisor;
 mod systemd;
 pub mod telemetry;
 mod timer;
+mod under_way;
 mod worker;
 
 pub use freshness::Freshness;

@@ -1,10 +1,18 @@
 //! Runs as the history and the metrics have them.
 
 use chrono::{DateTime, Utc};
-use mantis_schedule::{Outcome, Run};
+use mantis_schedule::{Outcome, Run, RunId};
 
 use super::telemetry::name;
 use super::{Entry, Record, Report, Roster, RunOutcome};
+
+/// The number of runs that are of no schedule: the agenda counts from the other end.
+pub(super) const ONCE: RunId = RunId(u64::MAX);
+
+/// A run's number, where it has one of its own.
+pub(super) fn number(run: &Run) -> Option<u64> {
+    (run.run != ONCE).then_some(run.run.0)
+}
 
 impl Report {
     /// What became of the run, as the history has it.
@@ -61,7 +69,7 @@ pub(super) fn record(
 pub(super) fn of_run(entry: &Entry, run: &Run, outcome: RunOutcome, now: DateTime<Utc>) -> Record {
     Record {
         attempt: run.attempt,
-        run: Some(run.run.0),
+        run: number(run),
         manual: run.manual,
         late: run.late,
         ..record(entry, outcome, run.scheduled, now)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mantis_schedule::Outcome;
 
+use super::under_way::UnderWay;
 use super::{Supervisor, systemd};
 
 /// How long cancelled runs may take to clean up after themselves.
@@ -30,7 +31,8 @@ impl Supervisor {
             self.ended(ended).await;
         }
         for under_way in self.under_way.values() {
-            tracing::warn!(job = %under_way.entry.id, "cancelled; it is begun again at the next start");
+            let again = under_way.is_kept();
+            tracing::warn!(job = %under_way.entry.id, again, "cancelled; `again`: it is begun again at the next start");
             under_way.cancel.cancel();
         }
         let deadline = tokio::time::Instant::now() + CLEANING;
@@ -39,7 +41,10 @@ impl Supervisor {
         {
             // What was cancelled stays in the state as under way; what ended all the same is done.
             match ended {
-                Ok((id, report)) if report.outcome == Outcome::Cancelled => {
+                Ok((id, report))
+                    if report.outcome == Outcome::Cancelled
+                        && self.under_way.get(&id).is_some_and(UnderWay::is_kept) =>
+                {
                     self.under_way.remove(&id);
                 }
                 ended => self.ended(ended).await,

@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::handle::{Answer, Command};
-use super::records::{begin_to_count, labels, of_run, outcome_labels, record, show_end};
+use super::records::{begin_to_count, labels, number, of_run, outcome_labels, record, show_end};
 use super::roster::arrange;
 use super::telemetry::name;
+use super::under_way::UnderWay;
 use super::{
     Entry, Handle, Order, Record, Report, Roster, RunOutcome, StateDir, Status, Timer, Worker,
     notices, systemd,
@@ -25,16 +26,6 @@ use super::{
 use crate::Error;
 use crate::config::Config;
 use crate::notify::Notifications;
-
-/// A run under way.
-#[derive(Debug)]
-pub(super) struct UnderWay {
-    pub(super) entry: Entry,
-    run: Run,
-    began: Instant,
-    pub(super) cancel: CancellationToken,
-    progress: Arc<ProgressTracker>,
-}
 
 /// The daemon's loop.
 pub struct Supervisor {
@@ -44,7 +35,7 @@ pub struct Supervisor {
     roster: Roster,
     dir: StateDir,
     worker: Arc<dyn Worker>,
-    timer: Arc<dyn Timer>,
+    pub(super) timer: Arc<dyn Timer>,
     notifications: Arc<Notifications>,
     pub(super) status: Arc<Status>,
     pub(super) tasks: JoinSet<Report>,
@@ -231,6 +222,18 @@ impl Supervisor {
 
     fn begin(&mut self, job: &str, run: Run, timeout: Option<Duration>) {
         let Some(entry) = self.roster.get(job).cloned() else { return };
+        self.start(entry, run, timeout, Arc::clone(&self.config));
+    }
+
+    /// Begins a try of a run, by a configuration.
+    pub(super) fn start(
+        &mut self,
+        entry: Entry,
+        run: Run,
+        timeout: Option<Duration>,
+        config: Arc<Config>,
+    ) {
+        let job = &entry.id;
         tracing::info!(%job, scheduled = %run.scheduled, attempt = run.attempt, "begun");
         if run.attempt > 1 {
             metrics::counter!(name::RETRIES, &labels(&entry)).increment(1);
@@ -240,7 +243,7 @@ impl Supervisor {
             entry: entry.clone(),
             run: run.clone(),
             timeout,
-            config: Arc::clone(&self.config),
+            config,
             cancel: cancel.clone(),
             progress: Arc::clone(&progress),
         };
@@ -275,7 +278,7 @@ impl Supervisor {
             scheduled: run.scheduled,
             duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             attempt: run.attempt,
-            run: Some(run.run.0),
+            run: number(&run),
             manual: run.manual,
             late: run.late,
             again: matches!(next, Next::Retry { .. }),
@@ -336,6 +339,8 @@ impl Supervisor {
                 return Ok(json!({ "jobs": self.roster.iter().count() }));
             }
             Command::Cancel(name) => return self.cancel_by_hand(&name),
+            #[cfg(feature = "dashboard")]
+            Command::Once(action, repository) => return self.once(action, &repository),
             Command::Pause(ref name) | Command::Resume(ref name) | Command::RunNow(ref name) => {
                 name
             }
@@ -375,24 +380,7 @@ impl Supervisor {
     fn describe(&self) -> Value {
         let mut running: Vec<&UnderWay> = self.under_way.values().collect();
         running.sort_by_key(|under_way| under_way.began);
-        let running: Vec<Value> = running
-            .into_iter()
-            .map(|under_way| {
-                let progress = under_way.progress.get();
-                json!({
-                    "job": under_way.entry.id,
-                    "do": under_way.entry.action,
-                    "attempt": under_way.run.attempt,
-                    "scheduled": under_way.run.scheduled,
-                    "seconds": under_way.began.elapsed().as_secs(),
-                    "bytes": progress.bytes,
-                    "bytes_total": progress.bytes_total,
-                    "bytes_stored": progress.bytes_out,
-                    "bytes_per_second": progress.rate as u64,
-                    "eta_seconds": progress.eta.map(|eta| eta.as_secs()),
-                })
-            })
-            .collect();
+        let running: Vec<Value> = running.into_iter().map(UnderWay::describe).collect();
         json!({ "pid": std::process::id(), "running": running, "queued": self.agenda.queued(self.timer.now()) })
     }
 

@@ -147,7 +147,12 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
         "Bytes of the source over bytes of changed pages, of its last backup",
     ),
     (name::SOURCE_BYTES, Kind::Gauge, Some(Unit::Bytes), "A source's length at its last backup"),
-    (name::STALL, Kind::Histogram, Some(Unit::Seconds), "How long writers were held at the freeze"),
+    (
+        name::STALL,
+        Kind::Histogram,
+        Some(Unit::Seconds),
+        "How long writers were kept from committing for a backup",
+    ),
     (
         name::COW_SAVED,
         Kind::Counter,

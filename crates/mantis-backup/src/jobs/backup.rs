@@ -255,6 +255,8 @@ async fn write(
     let geometry = snapshot.geometry();
     let pages = changed.as_ref().map_or(geometry.page_count, PageSet::len);
     job.write.progress.expect(pages, pages * u64::from(geometry.page_size.get()));
+    let held = || job.write.progress.writers_held(snapshot.writers_held());
+    held();
     let mut runs = capture(Arc::clone(snapshot), changed);
     loop {
         let next = tokio::select! {
@@ -266,6 +268,7 @@ async fn write(
         for run in next? {
             writer.push(run).await?;
         }
+        held();
     }
 }
 

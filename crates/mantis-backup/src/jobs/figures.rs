@@ -2,7 +2,7 @@
 
 use mantis_snapshot::Snapshot;
 
-/// How long writers were held at the freeze.
+/// How long writers were kept from committing.
 pub(crate) const STALL: &str = "mantis_writer_stall_seconds";
 /// Pages whose before-images were saved for a backup, or that were spooled.
 pub(crate) const COW_SAVED: &str = "mantis_cow_pages_saved_total";
@@ -12,7 +12,7 @@ pub(crate) const COW_SPILLED: &str = "mantis_cow_pages_spilled_total";
 /// Reports what it took to hold a snapshot's moment: at its end, as pages are copied until then.
 pub(super) fn report(source: &str, snapshot: &Snapshot) {
     let source = || source.to_owned();
-    let held = snapshot.point().writers_held.as_secs_f64();
+    let held = snapshot.writers_held().as_secs_f64();
     metrics::histogram!(STALL, "source" => source()).record(held);
     if let Ok(taken) = snapshot.taken() {
         metrics::counter!(COW_SAVED, "source" => source()).increment(taken.saved);

@@ -10,9 +10,10 @@ use utoipa::ToSchema;
 
 use super::visitor::Visitor;
 use super::{Board, api, login, pages};
+use crate::config;
 use crate::daemon::handle::Command;
 
-/// What can be done with a schedule, or with one of its jobs.
+/// What can be done with a schedule, with one of its jobs, or with a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Deed {
@@ -24,6 +25,10 @@ pub(super) enum Deed {
     Resume,
     /// Cancel what runs of it; it is not tried again.
     Cancel,
+    /// Verify a repository, whole.
+    Verify,
+    /// Free what nothing in a repository refers to any more.
+    Prune,
 }
 
 /// What is to be done, and with what.
@@ -32,7 +37,8 @@ pub(super) struct Action {
     /// What to do.
     #[serde(rename = "do")]
     deed: Deed,
-    /// The schedule, or one of its jobs: `SCHEDULE/SOURCE`.
+    /// The schedule, or one of its jobs: `SCHEDULE/SOURCE`. For `verify` and `prune` the repository's name in the configuration; the job is
+    /// then called `verify:REPOSITORY` or `prune:REPOSITORY`, and can be cancelled by that.
     name: String,
 }
 
@@ -50,6 +56,8 @@ impl Deed {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
+            Self::Verify => "verify",
+            Self::Prune => "prune",
         }
     }
 
@@ -59,6 +67,8 @@ impl Deed {
             Self::Pause => Command::Pause(name),
             Self::Resume => Command::Resume(name),
             Self::Cancel => Command::Cancel(name),
+            Self::Verify => Command::Once(config::Action::Verify, name),
+            Self::Prune => Command::Once(config::Action::Prune, name),
         }
     }
 }
@@ -82,7 +92,7 @@ async fn act(
     }
 }
 
-/// Runs, pauses, resumes or cancels a schedule, or one of its jobs. For operators.
+/// Runs, pauses, resumes or cancels a schedule, or one of its jobs; verifies or prunes a repository. For operators.
 #[utoipa::path(post, path = "/actions", request_body = Action, responses((status = 200, body = Done), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(super) async fn by_program(
     State(board): State<Board>,

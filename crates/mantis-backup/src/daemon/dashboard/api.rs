@@ -3,7 +3,7 @@
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -18,7 +18,7 @@ use super::live::Now;
 use super::restores::Wish;
 use super::visitor::Visitor;
 use super::wizard::Refused;
-use super::{Board, actions, editor, gather, live, wizard};
+use super::{Board, actions, editor, edits, gather, live, wizard};
 use crate::Error;
 
 /// The most runs that are given at once.
@@ -31,8 +31,8 @@ const MOST_RUNS: usize = 10_000;
         description = "What a daemon of Mantis Backup knows and does. Where users are configured, send `Authorization: Bearer` and a token; what changes something is for operators."
     ),
     servers((url = "/api/v1")),
-    paths(overview, jobs, runs, backups, changes, restores, live::events, editor::explain, actions::by_program, restore, cancel_restore),
-    components(schemas(Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Change, Restore, RestoreState, RestoreWish, Begun, Now, Action, Deed, Done, editor::Explained, Problem))
+    paths(overview, jobs, runs, backups, changes, restores, live::events, editor::explain, edits::schedules, edits::put_schedule, edits::retention, edits::put_retention, actions::by_program, restore, cancel_restore),
+    components(schemas(Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Change, Restore, RestoreState, RestoreWish, Begun, Now, Action, Deed, Done, editor::Explained, edits::Schedule, edits::Retention, Problem))
 )]
 struct Description;
 
@@ -76,11 +76,14 @@ pub(super) fn problem(status: StatusCode, error: &str, help: Option<&str>) -> Re
 fn answer<T: Serialize>(found: Result<T, Error>) -> Response {
     match found {
         Ok(found) => Json(found).into_response(),
-        Err(error) => {
-            let help = error.help().map(|help| help.to_string());
-            problem(StatusCode::INTERNAL_SERVER_ERROR, &error.chain(), help.as_deref())
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// An answer that says what failed.
+pub(super) fn failed(error: &Error) -> Response {
+    let help = error.help().map(|help| help.to_string());
+    problem(StatusCode::INTERNAL_SERVER_ERROR, &error.chain(), help.as_deref())
 }
 
 /// Every source and how it stands, what runs, and the repositories.
@@ -199,6 +202,10 @@ pub(super) fn routes() -> Router<Board> {
         .route("/restores", get(restores).post(restore))
         .route("/restores/{id}/cancel", post(cancel_restore))
         .route("/cron", get(editor::explain))
+        .route("/schedules", get(edits::schedules))
+        .route("/schedules/{name}", put(edits::put_schedule))
+        .route("/retention", get(edits::retention))
+        .route("/retention/{name}", put(edits::put_retention))
         .route("/events", get(live::events))
         .route("/actions", post(actions::by_program))
         .route("/openapi.json", get(async || Json(Description::openapi())))

@@ -85,7 +85,7 @@ async fn backup(
     };
     let parent = info.parent.map(|parent| parent.to_string()).unwrap_or_default();
     let of_it = board.clone();
-    let stack = work::on_a_thread(async move || stack(of_it, repository, info).await).await;
+    let stack = work::on_a_thread(async move |_| stack(of_it, repository, info).await).await;
     let runs = gather::runs_of_backup(&board, backup.id.clone()).await;
     pages::page(runs.map(|runs| BackupPage { visitor, backup, parent, stack, runs }))
 }

@@ -1,9 +1,6 @@
-//! Schedules made and changed by operators: the file is changed, and read again.
+//! Schedules made and changed by operators.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
 
 use askama::Template;
 use axum::Json;
@@ -12,22 +9,20 @@ use axum::extract::{Extension, Form, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use mantis_repo::ObjectHash;
 use mantis_schedule::CronSchedule;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::config_file::{NotSaved, change, read, version};
 use super::visitor::Visitor;
 use super::{Board, api, login, pages, words};
-use crate::config::edit::{ScheduleEdit, with_schedule};
+use crate::clock;
+use crate::config::edit::{ScheduleEdit, fault, with_schedule};
 use crate::config::{Action, Config, ScheduleConfig};
 use crate::when::format_seconds;
-use crate::{Error, clock, durable};
 
-const ACTIONS: [Action; 4] = [Action::Backup, Action::Verify, Action::Drill, Action::Prune];
-/// Why something is not saved that was right when its page was made.
-pub(super) const MEANWHILE: &str =
-    "the configuration was changed meanwhile: look at it again before you save";
+pub(super) const ACTIONS: [Action; 4] =
+    [Action::Backup, Action::Verify, Action::Drill, Action::Prune];
 /// Fields for sources begin so.
 const SOURCE: &str = "source.";
 
@@ -93,7 +88,7 @@ fn edit(fields: &Fields) -> ScheduleEdit {
 }
 
 /// A schedule of the configuration as a form has it.
-fn edit_of(name: &str, schedule: &ScheduleConfig) -> ScheduleEdit {
+pub(super) fn edit_of(name: &str, schedule: &ScheduleConfig) -> ScheduleEdit {
     let name_of = |name: &toml::Spanned<String>| name.get_ref().clone();
     ScheduleEdit {
         name: name.to_owned(),
@@ -105,11 +100,6 @@ fn edit_of(name: &str, schedule: &ScheduleConfig) -> ScheduleEdit {
         timezone: schedule.timezone.map(|zone| zone.0.name().to_owned()),
         enabled: schedule.enabled,
     }
-}
-
-/// Names what a file was.
-pub(super) fn version(text: &str) -> String {
-    ObjectHash::of([text.as_bytes()]).to_string()
 }
 
 /// The form with what an edit has.
@@ -137,13 +127,6 @@ fn form(
         version,
         faults,
     }))
-}
-
-pub(super) async fn read(board: &Board) -> Result<String, Error> {
-    let path = board.file.to_path_buf();
-    let failed = |error| Error::io(format!("read {}", board.file.display()), error);
-    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-    read.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)
 }
 
 async fn open(
@@ -176,52 +159,6 @@ async fn open(
     }
 }
 
-/// Writes the file anew, for the same owner and as readable as it was. A crash leaves the old one or the new one.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let there = std::fs::symlink_metadata(path)?;
-    if !there.is_file() {
-        return Err(io::Error::other("it is a link, or no file: change what it leads to"));
-    }
-    durable::replace(path, text.as_bytes())?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(there.mode() & 0o7777))?;
-    let now = std::fs::metadata(path)?;
-    if (now.uid(), now.gid()) != (there.uid(), there.gid()) {
-        chown(path, Some(there.uid()), Some(there.gid()))?;
-    }
-    std::fs::File::open(path)?.sync_all()
-}
-
-/// Changes the file and has it read again; `what` of it is changed goes to the log.
-pub(super) async fn save(
-    board: &Board,
-    visitor: &Visitor,
-    text: String,
-    what: (&str, &str),
-) -> Result<(), Error> {
-    board.audit.note(visitor, what, None).await?;
-    let path = board.file.to_path_buf();
-    let written = tokio::task::spawn_blocking(move || write(&path, &text)).await;
-    let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
-    let saved = match written {
-        Ok(()) => board.reload().await.map_err(|error| Error::Other {
-            doing: "read the configuration again".into(),
-            source: error.into(),
-            help: Some("the file is changed: put right what is told, and send SIGHUP".into()),
-        }),
-        Err(error) => Err(Error::Other {
-            doing: format!("change {}", board.file.display()),
-            source: error.into(),
-            help: Some(
-                "let the daemon's user write the file and its folder, or change it there".into(),
-            ),
-        }),
-    };
-    if let Err(error) = &saved {
-        board.audit.note(visitor, what, Some(&error.chain())).await?;
-    }
-    saved
-}
-
 async fn submit(
     State(board): State<Board>,
     Extension(visitor): Extension<Visitor>,
@@ -229,38 +166,30 @@ async fn submit(
 ) -> Response {
     let edited = edit(&fields);
     let is_new = fields.get("new").is_some_and(|new| !new.is_empty());
-    // One after the other: what one has read, no other changes.
-    let _turn = board.editing.lock().await;
-    let config = board.config();
-    let text = match read(&board).await {
-        Ok(text) => text,
-        Err(error) => return pages::failed(&visitor, &error),
-    };
     let seen = fields.get("version").cloned().unwrap_or_default();
-    let mut faults = Vec::new();
-    if seen != version(&text) {
-        faults.push(MEANWHILE.to_owned());
-    }
-    if is_new && config.schedules.contains_key(&edited.name) {
-        faults.push(format!("there is a schedule called {} already", edited.name));
-    }
-    if !is_new && !config.schedules.contains_key(&edited.name) {
-        faults.push(format!("there is no schedule called {} any more", edited.name));
-    }
-    if faults.is_empty() {
-        match with_schedule(&text, &edited) {
-            Ok((changed, _)) => {
-                return match save(&board, &visitor, changed, ("schedule", &edited.name)).await {
-                    Ok(()) => login::to("/schedules"),
-                    Err(error) => pages::failed(&visitor, &error),
-                };
+    let what = ("schedule", &*edited.name);
+    let saved = change(&board, &visitor, Some(&seen), what, |text, config| {
+        let there = config.schedules.contains_key(&edited.name);
+        match (is_new, there) {
+            (true, true) => {
+                Err(fault(format!("there is a schedule called {} already", edited.name)))
             }
-            Err(found) => faults.extend(found.into_iter().map(|fault| fault.message)),
+            (false, false) => {
+                Err(fault(format!("there is no schedule called {} any more", edited.name)))
+            }
+            _ => with_schedule(text, &edited).map(|(changed, _)| changed),
+        }
+    });
+    match saved.await {
+        Ok(()) => login::to("/schedules"),
+        Err(NotSaved::Failed(error)) => pages::failed(&visitor, &error),
+        Err(NotSaved::Refused { version, faults, .. }) => {
+            let config = board.config();
+            let mut response = form(&config, (visitor, is_new), edited, (version, faults));
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            response
         }
     }
-    let mut response = form(&config, (visitor, is_new), edited, (version(&text), faults));
-    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-    response
 }
 
 /// An expression to be explained.
@@ -315,20 +244,6 @@ pub(super) fn routes() -> Router<Board> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_stays_as_readable_as_it_was_and_a_link_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("a.toml"), folder.path().join("b.toml"));
-        std::fs::write(&file, "old").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        write(&file, "new").unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert!(write(&link, "newer").is_err());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
-    }
 
     #[test]
     fn a_form_says_what_the_schedule_says() {

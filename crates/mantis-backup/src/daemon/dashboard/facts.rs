@@ -111,6 +111,9 @@ pub(super) struct Running {
     pub(super) bytes_per_second: u64,
     /// Seconds that the rest takes at that rate; none while that cannot be told.
     pub(super) eta_seconds: Option<u64>,
+    /// Milliseconds for which writers of the database were kept from committing, so far; none while that is not known, and for what is no
+    /// backup.
+    pub(super) writers_held_ms: Option<u64>,
 }
 
 /// What became of a restore.

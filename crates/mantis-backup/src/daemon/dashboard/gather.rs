@@ -88,6 +88,15 @@ pub(super) async fn runs_of_backup(board: &Board, id: String) -> Result<Vec<Run>
     newest(board, 100, move |record| record.backup.as_ref() == Some(&id)).await
 }
 
+/// The last runs of some jobs, newest first.
+pub(super) async fn runs_of_jobs<const N: usize>(
+    board: &Board,
+    jobs: [String; N],
+    limit: usize,
+) -> Result<Vec<Run>, Error> {
+    newest(board, limit, move |record| jobs.contains(&record.job())).await
+}
+
 /// Every job of the configuration that is on.
 pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
     let (config, dir, now) = (board.config(), board.dir.clone(), clock::calendar_now());

@@ -62,17 +62,26 @@ pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The address that asks. Behind a proxy it is the one that the proxy saw, which it adds at the end.
+/// The address that asks. What a proxy of the configuration adds at the end of `X-Forwarded-For` is the one that it saw; what others say counts for
+/// nothing.
 pub(super) fn address(request: &Request, config: &DashboardConfig) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.0.ip());
-    if !config.behind_https {
-        return peer;
+    let lines = request.headers().get_all("x-forwarded-for");
+    let lines: Vec<&str> = lines.iter().map(|line| line.to_str().unwrap_or_default()).collect();
+    behind(peer, &lines, config)
+}
+
+fn behind(peer: IpAddr, forwarded: &[&str], config: &DashboardConfig) -> IpAddr {
+    let mut address = peer;
+    let mut before = forwarded.iter().rev().flat_map(|line| line.rsplit(','));
+    while config.is_proxy(address) {
+        match before.next().and_then(|before| before.trim().parse::<IpAddr>().ok()) {
+            Some(before) => address = before,
+            None => break,
+        }
     }
-    let all = request.headers().get_all("x-forwarded-for");
-    let last = all.iter().next_back().and_then(|last| last.to_str().ok());
-    let last = last.and_then(|last| last.rsplit(',').next());
-    last.and_then(|last| last.trim().parse().ok()).unwrap_or(peer)
+    address
 }
 
 /// Refuses who asks for another host; has browsers load nothing but what is served here.
@@ -137,6 +146,31 @@ mod tests {
         ] {
             assert!(!is_here(host, &names), "{host}");
         }
+    }
+
+    #[test]
+    fn only_proxies_are_believed_who_asks() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let with = |proxies: &str, behind_https| {
+            let text = format!("[dashboard]\nproxies = [{proxies}]\nbehind_https = {behind_https}");
+            crate::config::parse(&text).unwrap().dashboard
+        };
+        let proxies = with("'10.1.0.0/16', '192.0.2.7'", true);
+        for (peer, forwarded, found) in [
+            ("127.0.0.1", &["203.0.113.9"][..], "203.0.113.9"),
+            ("::ffff:127.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            ("10.1.2.3", &["203.0.113.9, 10.1.9.9"], "203.0.113.9"),
+            ("192.0.2.7", &["1.1.1.1", "203.0.113.9"], "203.0.113.9"),
+            ("192.0.2.7", &["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+            ("192.0.2.7", &[], "192.0.2.7"),
+            ("192.0.2.7", &["nobody"], "192.0.2.7"),
+            ("192.0.2.8", &["203.0.113.9"], "192.0.2.8"),
+            ("10.2.0.1", &["203.0.113.9"], "10.2.0.1"),
+        ] {
+            assert_eq!(behind(address(peer), forwarded, &proxies), address(found), "{peer}");
+        }
+        let alone = with("'192.0.2.7'", false);
+        assert_eq!(behind(address("127.0.0.1"), &["203.0.113.9"], &alone), address("127.0.0.1"));
     }
 
     #[test]

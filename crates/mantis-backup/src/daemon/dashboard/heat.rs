@@ -146,7 +146,7 @@ async fn map(
     if count > 1 {
         let _turn = board.simulations.acquire().await;
         let (of_it, name) = (board.clone(), asked.repository.clone());
-        let compared = work::on_a_thread(async move || compare(of_it, name, backups).await).await;
+        let compared = work::on_a_thread(async move |_| compare(of_it, name, backups).await).await;
         heat = Some(compared);
     }
     let heat = heat.map(|heat| {

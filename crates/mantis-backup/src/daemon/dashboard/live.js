@@ -39,6 +39,8 @@ function show(row, work) {
   put(row, "rate", work.bytes_per_second > 0 ? `${size(work.bytes_per_second)}/s` : "");
   put(row, "eta", work.eta_seconds === null || work.bytes_total === 0 ? "" : time(work.eta_seconds));
   put(row, "for", time(work.seconds));
+  const held = work.writers_held_ms;
+  if (typeof held === "number") put(row, "held", held < 10000 ? `${held} ms` : time(Math.floor(held / 1000)));
 }
 
 // Asks for this page again and takes its content, unless somebody is typing in it.
@@ -80,9 +82,12 @@ function follow(now) {
       if (name.startsWith(`${kind}:`) && !seen.has(name)) differs = true;
     });
   };
+  // A page may be of some runs alone.
+  const some = document.querySelector("[data-only]");
+  const running = now.running.filter((work) => !some || some.dataset.only.split(" ").includes(work.job));
   const only = document.querySelector("[data-restore]");
   const restores = now.restores.filter((work) => !only || only.dataset.restore === String(work.id));
-  each("run", now.running, (work) => `run:${work.job}`, () => "");
+  each("run", running, (work) => `run:${work.job}`, () => "");
   each("restore", restores, (work) => `restore:${work.id}`, (work) => work.state);
   if (differs) renew();
 }

@@ -13,7 +13,7 @@
 //! - [`live`]: what runs, told while it does;
 //! - [`retention`]: what [`rules`] would keep; [`backup_page`]: one backup; [`repository_page`]: one repository; [`heat`]: which pages change how often; [`settings`]: the configuration; [`work`] is what
 //!   a page waits for;
-//! - [`actions`]: what operators have the daemon do; [`editor`] changes schedules; [`wizard`] leads to [`restores`]; [`audit`] notes all of it.
+//! - [`actions`]: what operators have the daemon do; [`editor`] changes schedules, [`edits`] does it for programs, both by [`config_file`]; [`wizard`] leads to [`restores`]; [`audit`] notes all of it.
 
 mod actions;
 mod api;
@@ -22,7 +22,9 @@ mod backup_page;
 mod board;
 mod catalogues;
 mod charts;
+mod config_file;
 mod editor;
+mod edits;
 mod facts;
 mod filter;
 mod gate;

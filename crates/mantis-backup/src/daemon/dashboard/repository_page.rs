@@ -10,7 +10,7 @@ use mantis_repo::{BackupInfo, KeyKind, RepoError};
 use mantis_stream::CancellationToken;
 use serde::Deserialize;
 
-use super::facts::Repository;
+use super::facts::{Repository, Run, Running};
 use super::visitor::Visitor;
 use super::{Board, charts, gather, pages, show, work};
 use crate::config::{Action, Config};
@@ -18,6 +18,8 @@ use crate::daemon::worker::Place;
 use crate::jobs;
 use crate::{Error, format_time};
 
+/// Runs by hand that are listed.
+const BY_HAND: usize = 5;
 /// Proofs that are listed.
 const PROOFS: usize = 50;
 
@@ -65,6 +67,10 @@ struct RepositoryPage {
     /// Bytes of databases for each byte of changed pages.
     dedup: Option<String>,
     proofs: Vec<Proved>,
+    /// What verifies or prunes it now, because somebody asked.
+    running: Vec<Running>,
+    /// The last runs of that kind.
+    by_hand: Vec<Run>,
     /// Jobs that verify or prune it.
     jobs: Vec<(String, &'static str)>,
     keys: Result<Option<Vec<Key>>, String>,
@@ -117,9 +123,9 @@ async fn keys(board: Board, place: Place) -> Result<Option<Vec<Key>>, Error> {
     Ok(Some(keys.into_iter().map(key).collect()))
 }
 
-async fn preview(board: Board, place: Place) -> Result<Preview, Error> {
+async fn preview(board: Board, place: Place, cancel: CancellationToken) -> Result<Preview, Error> {
     let repo = board.repository(&place).await?;
-    let done = jobs::prune(place.prune_job(repo, true, CancellationToken::new())).await?;
+    let done = jobs::prune(place.prune_job(repo, true, cancel)).await?;
     Ok(Preview {
         merges: done.compacted.merges,
         written: done.compacted.written_bytes,
@@ -162,17 +168,27 @@ async fn repository(
         seen.backups.iter().map(|backup| backup.meta.source.clone()).collect();
     sources.sort();
     sources.dedup();
+    let jobs_by_hand = ["verify", "prune"].map(|action| format!("{action}:{name}"));
+    let mut running = board.running().await;
+    running.retain(|run| jobs_by_hand.contains(&run.job));
+    let by_hand = match gather::runs_of_jobs(&board, jobs_by_hand, BY_HAND).await {
+        Ok(by_hand) => by_hand,
+        Err(error) => return pages::failed(&visitor, &error),
+    };
     let (keys, preview) = match Place::of(&config, &name) {
         Err(error) => (Err(error.chain_and_help()), None),
         Ok(place) => {
             let (of_it, there) = (board.clone(), place.clone());
-            let keys = work::on_a_thread(async move || keys(of_it, there).await).await;
+            let keys = work::on_a_thread(async move |_| keys(of_it, there).await).await;
             let preview = if asked.prune.is_empty() {
                 None
             } else {
                 let _turn = board.simulations.acquire().await;
                 let of_it = board.clone();
-                Some(work::on_a_thread(async move || preview(of_it, place).await).await)
+                Some(
+                    work::on_a_thread(async move |cancel| preview(of_it, place, cancel).await)
+                        .await,
+                )
             };
             (keys, preview)
         }
@@ -180,7 +196,8 @@ async fn repository(
     pages::page(Ok(RepositoryPage {
         visitor,
         url,
-
+        running,
+        by_hand,
         growth: charts::growth(&gather::growth(&seen)),
         compression: ratio(differing, facts.bytes_stored),
         dedup: ratio(facts.bytes, differing),

@@ -13,13 +13,14 @@ use mantis_retention::{Candidate, Circumstances, Policy, check, plan};
 use mantis_schedule::CronSchedule;
 use serde::Deserialize;
 
+use super::config_file::{NotSaved, change};
 use super::rules::Rules;
 use super::visitor::Visitor;
-use super::{Board, charts, editor, gather, login, pages, show, words};
+use super::{Board, charts, config_file, gather, login, pages, show, words};
 use crate::candidates::candidate;
 use crate::clock;
 use crate::config::Config;
-use crate::config::edit::with_retention;
+use crate::config::edit::{fault, with_retention};
 use crate::simulated_year::{Bounds, simulated_year};
 
 /// What a page may have simulated: a backup each hour, and not so many kept that it takes long.
@@ -172,7 +173,7 @@ async fn retention(
         simulated = Some(work.await.unwrap_or_else(|error| Err(error.to_string())));
     }
     let config = board.config();
-    let version = editor::read(&board).await.map(|text| editor::version(&text));
+    let version = config_file::read(&board).await.map(|text| config_file::version(&text));
     pages::page(Ok(RetentionPage {
         visitor,
         version: version.unwrap_or_default(),
@@ -201,35 +202,26 @@ async fn save(
     Extension(visitor): Extension<Visitor>,
     Form(Saved { asked, version }): Form<Saved>,
 ) -> Response {
-    let refuse = |why: &str| {
-        let help = "go back, and try it out again before you save";
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        pages::problem(status, "The rules were not saved", &visitor, why, help)
-    };
-    // One after the other: what one has read, no other changes.
-    let _turn = board.editing.lock().await;
-    let text = match editor::read(&board).await {
-        Ok(text) => text,
-        Err(error) => return pages::failed(&visitor, &error),
-    };
-    if version != editor::version(&text) {
-        return refuse(editor::MEANWHILE);
-    }
-    let (policy, faults) = asked.policy();
-    if let Some(fault) = faults.first() {
-        return refuse(fault);
-    }
-    if policy.is_empty() {
-        return refuse("there is no rule and no cap: it would remove nothing");
-    }
-    match with_retention(&text, &asked.policy, asked.rules()) {
-        Ok((changed, _)) => {
-            match editor::save(&board, &visitor, changed, ("retention", &asked.policy)).await {
-                Ok(()) => login::to(&format!("/retention?policy={}", show::encoded(&asked.policy))),
-                Err(error) => pages::failed(&visitor, &error),
+    let saved =
+        change(&board, &visitor, Some(&version), ("retention", &asked.policy), |text, _| {
+            let (policy, faults) = asked.policy();
+            if let Some(first) = faults.into_iter().next() {
+                return Err(fault(first));
             }
+            if policy.is_empty() {
+                return Err(fault("there is no rule and no cap: it would remove nothing"));
+            }
+            with_retention(text, &asked.policy, asked.rules()).map(|(changed, _)| changed)
+        });
+    match saved.await {
+        Ok(()) => login::to(&format!("/retention?policy={}", show::encoded(&asked.policy))),
+        Err(NotSaved::Failed(error)) => pages::failed(&visitor, &error),
+        Err(NotSaved::Refused { faults, .. }) => {
+            let help = "go back, and try it out again before you save";
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let why = faults.join("; ");
+            pages::problem(status, "The rules were not saved", &visitor, &why, help)
         }
-        Err(faults) => refuse(faults.first().map_or("", |fault| &fault.message)),
     }
 }
 

@@ -12,6 +12,14 @@ pub(super) fn took(milliseconds: &u64) -> String {
     human::time(Duration::from_millis(*milliseconds))
 }
 
+/// How long something was held up, as the script shows it too.
+pub(super) fn held(milliseconds: &u64) -> String {
+    match *milliseconds {
+        short @ ..10_000 => format!("{short} ms"),
+        long => clock(&(long / 1000)),
+    }
+}
+
 /// Seconds, in the largest unit of which there is one.
 pub(super) fn long(seconds: &i64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min")];
@@ -67,6 +75,7 @@ mod tests {
         for (seconds, text) in [(59, "59 s"), (61, "1 min 1 s"), (3661, "1 h 1 min")] {
             assert_eq!(clock(&seconds), text);
         }
+        assert_eq!((held(&9_999), held(&61_500)), ("9999 ms".into(), "1 min 1 s".into()));
         assert_eq!(when("2026-11-27T01:02:03Z"), "2026-11-27 01:02:03");
     }
 
