@@ -7,7 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails has nothing to say")]
 
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use mantis_cow::{CowFile, CowLimits, LiveFile};
@@ -36,27 +37,34 @@ fn cow(memory: u64) -> Arc<CowFile> {
     Arc::new(CowFile::new(PageSize::DEFAULT, CowLimits { memory, ..CowLimits::default() }))
 }
 
-/// Nanoseconds of one of `each` writes by each of some threads, on as many cores as there are for them.
+/// Nanoseconds of one of `each` writes by each of some threads: what a thread takes for its own; where there are more threads than cores, what the
+/// cores take for all of them.
 fn timed(threads: u64, each: u64, write: impl Fn(u64, u64) + Sync) -> f64 {
-    let barrier = Barrier::new(threads as usize);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    // Threads that begin together: to wake them takes longer than a burst.
+    let waiting = AtomicU64::new(threads);
+    let one = |thread: u64| {
+        waiting.fetch_sub(1, Ordering::AcqRel);
+        while waiting.load(Ordering::Acquire) > 0 {
+            if threads > cores { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        let began = Instant::now();
+        (0..each).for_each(|n| write(thread, n));
+        (began, Instant::now())
+    };
     let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let (barrier, write) = (&barrier, &write);
-                scope.spawn(move || {
-                    barrier.wait();
-                    let began = Instant::now();
-                    (0..each).for_each(|n| write(thread, n));
-                    (began, Instant::now())
-                })
-            })
-            .collect();
+        let one = &one;
+        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let began = times.iter().map(|(began, _)| *began).min().unwrap();
-    let took = times.iter().map(|(_, ended)| ended.duration_since(began)).max().unwrap();
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    took.as_secs_f64() * 1e9 * threads.min(cores) as f64 / (threads * each) as f64
+    let seconds = if threads > cores {
+        let began = times.iter().map(|(began, _)| *began).min().unwrap();
+        let ended = times.iter().map(|(_, ended)| *ended).max().unwrap();
+        ended.duration_since(began).as_secs_f64() * cores as f64
+    } else {
+        times.iter().map(|(began, ended)| ended.duration_since(*began).as_secs_f64()).sum()
+    };
+    seconds * 1e9 / (threads * each) as f64
 }
 
 fn first(threads: u64, snapshots: usize, memory: u64) -> f64 {

@@ -26,6 +26,8 @@ mod leaves;
 mod marks;
 #[cfg(not(loom))]
 mod shelf;
+#[cfg(not(loom))]
+mod stripe;
 mod sync;
 mod table;
 mod tree;

@@ -6,16 +6,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use mantis_page::PageSize;
 
 use crate::CowError;
+use crate::stripe::{Stripes, locked};
 
-/// Buffers kept for the next images until [`Shelf::rest`], so that saving one does not fault in
-/// fresh memory.
-const POOLED_BYTES: usize = 8 << 20;
 /// Buffers that are made ready for a burst of writes, such as a checkpoint of SQLite's (1,000 pages).
 const PREPARED_BYTES: u64 = 4 << 20;
 
@@ -81,38 +78,11 @@ struct Spill {
 struct Inner {
     block: PageSize,
     limits: CowLimits,
-    images: AtomicU64,
-    saved: AtomicU64,
-    spilled: AtomicU64,
-    memory: AtomicU64,
-    pool: Mutex<Vec<Box<[u8]>>>,
+    stripes: Stripes,
     spill: Mutex<Spill>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Inner {
-    fn buffer(&self) -> Box<[u8]> {
-        let pooled = locked(&self.pool).pop();
-        pooled.unwrap_or_else(|| vec![0; self.block.bytes()].into_boxed_slice())
-    }
-
-    fn recycle(&self, buffer: Box<[u8]>) {
-        let mut pool = locked(&self.pool);
-        if pool.len() < POOLED_BYTES / self.block.bytes() {
-            pool.push(buffer);
-        }
-    }
-
-    /// Whether another image fits the memory limit; counts it if so.
-    fn reserve(&self) -> bool {
-        let block = self.block.get().into();
-        let fits = |used: u64| used.checked_add(block).filter(|sum| *sum <= self.limits.memory);
-        self.memory.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
-    }
-
     fn spill(&self, image: &[u8]) -> Result<(u64, Arc<File>), CowError> {
         let block = u64::from(self.block.get());
         let (slot, file) = {
@@ -156,18 +126,8 @@ impl Shelf {
     /// An empty shelf for images of `block` bytes.
     #[must_use]
     pub fn new(block: PageSize, limits: CowLimits) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                block,
-                limits,
-                images: AtomicU64::new(0),
-                saved: AtomicU64::new(0),
-                spilled: AtomicU64::new(0),
-                memory: AtomicU64::new(0),
-                pool: Mutex::default(),
-                spill: Mutex::default(),
-            }),
-        }
+        let stripes = Stripes::new(block.bytes(), limits.memory);
+        Self { inner: Arc::new(Inner { block, limits, stripes, spill: Mutex::default() }) }
     }
 
     /// Keeps an image that `fill` writes into a buffer of one block, whose old content is undefined.
@@ -176,23 +136,27 @@ impl Shelf {
     /// What `fill` returned, or that the image fits neither memory nor the spill file.
     pub fn put(&self, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> Result<Image, CowError> {
         let inner = &self.inner;
-        let mut buffer = inner.buffer();
-        if let Err(source) = fill(&mut buffer) {
-            inner.recycle(buffer);
+        let mut slot = inner.stripes.take();
+        if let Err(source) = fill(&mut slot.buffer) {
+            inner.stripes.undo(slot);
             return Err(CowError::Io { doing: "read a page before it is changed", source });
         }
-        let place = if inner.reserve() {
-            Place::Memory(buffer)
+        let stripe = slot.stripe;
+        let place = if slot.fits {
+            Place::Memory(slot.buffer)
         } else {
-            let spilled = inner.spill(&buffer);
-            inner.recycle(buffer);
-            let (slot, file) = spilled?;
-            inner.spilled.fetch_add(1, Ordering::Relaxed);
-            Place::Spilled { slot, file }
+            match inner.spill(&slot.buffer) {
+                Ok((spill_slot, file)) => {
+                    inner.stripes.spilled(slot);
+                    Place::Spilled { slot: spill_slot, file }
+                }
+                Err(error) => {
+                    inner.stripes.undo(slot);
+                    return Err(error);
+                }
+            }
         };
-        inner.images.fetch_add(1, Ordering::Relaxed);
-        inner.saved.fetch_add(1, Ordering::Relaxed);
-        Ok(Image { inner: Arc::clone(inner), place })
+        Ok(Image { inner: Arc::clone(inner), place, stripe })
     }
 
     /// Makes buffers ready for the next images: memory that the system has to hand out first costs several times what the rest of saving
@@ -200,17 +164,12 @@ impl Shelf {
     pub(crate) fn prepare(&self) {
         let inner = &self.inner;
         let wanted = PREPARED_BYTES.min(inner.limits.memory) as usize / inner.block.bytes();
-        while locked(&inner.pool).len() < wanted {
-            // Not zeros: pages of zeros would be handed out by the first write all the same.
-            inner.recycle(vec![0xA5; inner.block.bytes()].into_boxed_slice());
-        }
+        inner.stripes.prepare(wanted);
     }
 
     /// Gives the buffers back that wait for images, where none is held.
     pub(crate) fn rest(&self) {
-        if self.inner.images.load(Ordering::Relaxed) == 0 {
-            locked(&self.inner.pool).clear();
-        }
+        self.inner.stripes.rest();
     }
 
     /// What the shelf holds now.
@@ -218,21 +177,20 @@ impl Shelf {
     pub fn stats(&self) -> ShelfStats {
         let spill = locked(&self.inner.spill);
         let slots = spill.slots - spill.free.len() as u64;
+        let counts = self.inner.stripes.counts();
         ShelfStats {
-            images: self.inner.images.load(Ordering::Relaxed),
-            memory_bytes: self.inner.memory.load(Ordering::Relaxed),
+            images: counts.images,
+            memory_bytes: counts.memory,
             spilled_bytes: slots * u64::from(self.inner.block.get()),
-            taken: self.taken(),
+            taken: Taken { saved: counts.saved, spilled: counts.spilled },
         }
     }
 
     /// What was put on it since it was made.
     #[must_use]
     pub fn taken(&self) -> Taken {
-        Taken {
-            saved: self.inner.saved.load(Ordering::Relaxed),
-            spilled: self.inner.spilled.load(Ordering::Relaxed),
-        }
+        let counts = self.inner.stripes.counts();
+        Taken { saved: counts.saved, spilled: counts.spilled }
     }
 }
 
@@ -247,6 +205,8 @@ enum Place {
 pub struct Image {
     inner: Arc<Inner>,
     place: Place,
+    /// The part of the shelf that it is counted in.
+    stripe: u8,
 }
 
 impl Image {
@@ -279,12 +239,8 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let block = u64::from(self.inner.block.get());
         match std::mem::replace(&mut self.place, Place::Memory(Box::default())) {
-            Place::Memory(buffer) => {
-                self.inner.memory.fetch_sub(block, Ordering::Relaxed);
-                self.inner.recycle(buffer);
-            }
+            Place::Memory(buffer) => self.inner.stripes.release(self.stripe, Some(buffer)),
             Place::Spilled { slot, .. } => {
                 let mut spill = locked(&self.inner.spill);
                 spill.free.push(slot);
@@ -292,9 +248,10 @@ impl Drop for Image {
                     // The file is unlinked: closing it gives the disk space back.
                     *spill = Spill::default();
                 }
+                drop(spill);
+                self.inner.stripes.release(self.stripe, None);
             }
         }
-        self.inner.images.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -348,20 +305,20 @@ mod tests {
         drop((second, third));
         assert_eq!(shelf.stats(), ShelfStats { taken: shelf.taken(), ..ShelfStats::default() });
         assert!(locked(&shelf.inner.spill).file.is_none());
-        assert_eq!(locked(&shelf.inner.pool).len(), 1);
+        assert_eq!(shelf.inner.stripes.waiting(), 1);
     }
 
     #[test]
     fn buffers_are_made_ready_and_given_back() {
         let shelf = shelf(2048, 0);
         shelf.prepare();
-        assert_eq!(locked(&shelf.inner.pool).len(), 4, "no more than may be held");
+        assert_eq!(shelf.inner.stripes.waiting(), 4, "no more than may be held");
         let image = put(&shelf, 1).unwrap();
         shelf.rest();
-        assert_eq!(locked(&shelf.inner.pool).len(), 3, "while an image is held, others may come");
+        assert_eq!(shelf.inner.stripes.waiting(), 3, "while an image is held, others may come");
         drop(image);
         shelf.rest();
-        assert!(locked(&shelf.inner.pool).is_empty());
+        assert!(shelf.inner.stripes.waiting() == 0);
     }
 
     #[test]

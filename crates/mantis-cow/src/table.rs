@@ -16,10 +16,11 @@
 //! engine's own lock gives that, or a gate such as the one in `CowFile`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+
+use smallvec::SmallVec;
 
 use crate::leaves::{CAPACITY, Leaves};
-use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, fence, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::{CowError, Epoch};
 
 /// The most pages a table can follow: page indices from 0 up to one less.
@@ -31,9 +32,9 @@ const SHARDS: usize = 128;
 const SHARDS: usize = 1;
 
 /// Images of one page, ascending by the epoch they serve up to.
-type Chain<I> = Vec<(Epoch, I)>;
+type Chain<I> = SmallVec<[(Epoch, I); 1]>;
 /// The chains of some of the pages.
-type Shard<I> = Mutex<HashMap<u64, Chain<I>>>;
+type Shard<I> = Mutex<Pages<I>>;
 
 /// What [`EpochTable::save`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,34 +54,49 @@ pub enum PageView<L, I> {
     Saved(I),
 }
 
+/// An open epoch.
 #[derive(Debug)]
 struct Open {
+    epoch: Epoch,
     pages: u64,
     /// Pages before it are read no more.
-    done: u64,
-    lost: Arc<AtomicBool>,
+    done: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Open {
+    /// Whether it still reads a page.
+    fn reads(&self, index: u64) -> bool {
+        (self.done.load(Ordering::Acquire)..self.pages).contains(&index)
+    }
+}
+
+/// The images of some of the pages.
+#[derive(Debug)]
+struct Pages<I> {
+    chains: HashMap<u64, Chain<I>>,
+    /// The open epochs, ascending, as this shard knows them: what `open` and `close` tell each shard under its lock. So a writer asks for nothing
+    /// that writers of other pages ask for, and an image that is put in was needed by an epoch that is still known here.
+    open: Vec<Arc<Open>>,
+}
+
+impl<I> Default for Pages<I> {
+    fn default() -> Self {
+        Self { chains: HashMap::new(), open: Vec::new() }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Active {
     last_epoch: u32,
-    open: BTreeMap<Epoch, Open>,
-}
-
-impl Active {
-    /// The open epochs, each with the pages that it still reads.
-    fn needs(&self) -> Vec<(Epoch, Range<u64>)> {
-        self.open.iter().map(|(epoch, open)| (*epoch, open.done..open.pages)).collect()
-    }
+    open: BTreeMap<Epoch, Arc<Open>>,
 }
 
 /// Takes those images of a page out that no open epoch needs. They are given back, to be dropped without a lock.
-fn sift<I>(chain: &mut Chain<I>, index: u64, needs: &[(Epoch, Range<u64>)]) -> Vec<I> {
+fn sift<I>(chain: &mut Chain<I>, index: u64, needs: &[Arc<Open>]) -> Vec<I> {
     let (mut below, mut freed) = (Epoch(0), Vec::new());
     for (hi, image) in std::mem::take(chain) {
-        let serves = |(epoch, pages): &(Epoch, Range<u64>)| {
-            below < *epoch && *epoch <= hi && pages.contains(&index)
-        };
+        let serves = |open: &Arc<Open>| below < open.epoch && open.epoch <= hi && open.reads(index);
         if needs.iter().any(serves) {
             chain.push((hi, image));
         } else {
@@ -106,7 +122,7 @@ impl<I> Default for EpochTable<I> {
         Self {
             newest: AtomicU32::new(0),
             latest: Leaves::new(),
-            shards: (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Pages::default())).collect(),
             active: Mutex::new(Active::default()),
         }
     }
@@ -135,8 +151,16 @@ impl<I: Clone> EpochTable<I> {
         let mut active = lock(&self.active);
         let number = active.last_epoch.checked_add(1).ok_or(CowError::EpochsExhausted)?;
         active.last_epoch = number;
-        let lost = Arc::new(AtomicBool::new(false));
-        active.open.insert(Epoch(number), Open { pages, done: 0, lost });
+        let open = Arc::new(Open {
+            epoch: Epoch(number),
+            pages,
+            done: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        });
+        for shard in &self.shards {
+            lock(shard).open.push(Arc::clone(&open));
+        }
+        active.open.insert(Epoch(number), open);
         self.newest.store(number, Ordering::Release);
         Ok(Epoch(number))
     }
@@ -150,21 +174,24 @@ impl<I: Clone> EpochTable<I> {
             }
             let newest = active.open.last_key_value().map_or(0, |(epoch, _)| epoch.0);
             self.newest.store(newest, Ordering::Release);
+            // One after the other with whoever opens one, so that each shard has them in their order.
+            for shard in &self.shards {
+                lock(shard).open.retain(|open| open.epoch != epoch);
+            }
         }
+        // A freeze that keeps writers out does not wait for this.
         for shard in &self.shards {
             let mut freed = Vec::new();
             let mut pages = lock(shard);
-            // Read under the shard's lock: an image in this shard was kept for an epoch that was
-            // open then, so an epoch missing here has nothing in the shard that it still needs.
-            let needs = lock(&self.active).needs();
-            if needs.is_empty() {
-                let all = std::mem::take(&mut *pages);
+            let Pages { chains, open } = &mut *pages;
+            if open.is_empty() {
+                let all = std::mem::take(chains);
                 drop(pages);
                 drop(all);
                 continue;
             }
-            pages.retain(|index, chain| {
-                freed.extend(sift(chain, *index, &needs));
+            chains.retain(|index, chain| {
+                freed.extend(sift(chain, *index, open));
                 !chain.is_empty()
             });
             drop(pages);
@@ -173,24 +200,21 @@ impl<I: Clone> EpochTable<I> {
 
     /// Pages before `index` are read no more for an epoch: their images are dropped where nobody else needs them, and none is saved any more.
     pub fn release_before(&self, epoch: Epoch, index: u64) {
-        let released = {
-            let mut active = lock(&self.active);
-            let Some(open) = active.open.get_mut(&epoch) else { return };
-            let from = open.done;
-            open.done = index.min(open.pages).max(from);
-            from..open.done
-        };
-        for index in released {
+        let Some(open) = lock(&self.active).open.get(&epoch).cloned() else { return };
+        let until = index.min(open.pages);
+        // Before the images are looked at: what is saved after that is not saved for this epoch.
+        let from = open.done.fetch_max(until, Ordering::AcqRel);
+        for index in from..until {
             let cell = self.latest.existing(index);
             if cell.is_none_or(|cell| cell.load(Ordering::Acquire) < epoch.0) {
                 continue;
             }
             let mut pages = lock(self.shard(index));
-            let Some(chain) = pages.get_mut(&index) else { continue };
-            // Under the shard's lock, as in `close`.
-            let freed = sift(chain, index, &lock(&self.active).needs());
+            let Pages { chains, open } = &mut *pages;
+            let Some(chain) = chains.get_mut(&index) else { continue };
+            let freed = sift(chain, index, open);
             if chain.is_empty() {
-                pages.remove(&index);
+                chains.remove(&index);
             }
             drop(pages);
             drop(freed);
@@ -234,30 +258,22 @@ impl<I: Clone> EpochTable<I> {
         image: impl FnOnce() -> Result<I, E>,
     ) -> Result<Saved, E> {
         let mut pages = lock(self.shard(index));
+        let Pages { chains, open } = &mut *pages;
         let have = Epoch(cell.load(Ordering::Relaxed));
-        let (newest, waiting) = {
-            let active = lock(&self.active);
-            let Some((newest, _)) = active.open.last_key_value() else {
-                return Ok(Saved::NotNeeded);
-            };
-            let waiting: Vec<Arc<AtomicBool>> = active
-                .open
-                .iter()
-                .filter(|(epoch, open)| **epoch > have && (open.done..open.pages).contains(&index))
-                .map(|(_, open)| Arc::clone(&open.lost))
-                .collect();
-            (*newest, waiting)
+        let Some(newest) = open.last().map(|open| open.epoch) else {
+            return Ok(Saved::NotNeeded);
         };
         if have >= newest {
             return Ok(Saved::NotNeeded);
         }
+        let waiting = || open.iter().filter(|open| open.epoch > have && open.reads(index));
         let mut saved = Saved::NotNeeded;
-        if waiting.iter().any(|lost| !lost.load(Ordering::Relaxed)) {
+        if waiting().any(|open| !open.lost.load(Ordering::Relaxed)) {
             match image() {
-                Ok(image) => pages.entry(index).or_default().push((newest, image)),
+                Ok(image) => chains.entry(index).or_default().push((newest, image)),
                 Err(error) => {
-                    for lost in waiting {
-                        lost.store(true, Ordering::Release);
+                    for open in waiting() {
+                        open.lost.store(true, Ordering::Release);
                     }
                     return Err(error);
                 }
@@ -276,7 +292,12 @@ impl<I: Clone> EpochTable<I> {
             return None;
         }
         let pages = lock(self.shard(index));
-        pages.get(&index)?.iter().find(|(hi, _)| *hi >= epoch).map(|(_, image)| image.clone())
+        pages
+            .chains
+            .get(&index)?
+            .iter()
+            .find(|(hi, _)| *hi >= epoch)
+            .map(|(_, image)| image.clone())
     }
 
     /// A page as the snapshot sees it; `live` reads the page itself and may read it torn.
@@ -310,6 +331,9 @@ impl<I: Clone> EpochTable<I> {
     /// How many images are kept.
     #[must_use]
     pub fn images(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).values().map(Vec::len).sum::<usize>()).sum()
+        self.shards
+            .iter()
+            .map(|shard| lock(shard).chains.values().map(SmallVec::len).sum::<usize>())
+            .sum()
     }
 }

@@ -100,6 +100,29 @@ fn what_is_read_no_more_is_not_saved_and_is_there_for_others() {
 }
 
 #[test]
+fn one_that_is_opened_while_another_is_closed_is_served() {
+    loom::model(|| {
+        let world = World::new();
+        let older = world.table.open(1).unwrap();
+        world.write(2);
+        let closing = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.table.close(older))
+        };
+        // No write is under way while it is opened; the older one may or may not be gone.
+        let newer = world.table.open(1).unwrap();
+        world.write(3);
+        assert_eq!(world.read(newer), 2);
+        closing.join().unwrap();
+        assert_eq!(world.read(newer), 2);
+        assert_eq!(world.table.images(), 1);
+        world.table.close(newer);
+        assert_eq!(world.table.images(), 0);
+        assert!(world.table.is_idle());
+    });
+}
+
+#[test]
 fn a_lost_image_is_never_served_as_a_page() {
     loom::model(|| {
         let world = World::new();
