@@ -51,6 +51,8 @@ pub struct Selector {
     pub tags: Vec<(String, String)>,
     /// Taken at or before this moment.
     pub at: Option<UnixMillis>,
+    /// For [`Catalogue::find`]: without this commit of its source's newest timeline, and those after it.
+    pub before_commit: Option<u64>,
 }
 
 impl Selector {
@@ -79,8 +81,27 @@ impl Selector {
         if self.at.is_some() {
             text.push_str(" that is that old");
         }
+        if let Some(lsn) = self.before_commit {
+            text.push_str(&format!(" from before commit {lsn} of its newest timeline"));
+        }
         text
     }
+}
+
+fn newest<'a>(backups: &[&'a BackupInfo]) -> Option<&'a BackupInfo> {
+    backups.iter().copied().max_by_key(|backup| (backup.meta.created_at, backup.session))
+}
+
+/// Leaves those of the newest one's timeline that are without a commit. Positions of other timelines, and of other sources, say nothing about it.
+fn before_commit(backups: &mut Vec<&BackupInfo>, lsn: u64) -> Result<(), RepoError> {
+    let Some(newest) = newest(backups) else { return Ok(()) };
+    let (source, timeline) = (&newest.meta.source, &newest.meta.timeline);
+    if let Some(other) = backups.iter().find(|backup| backup.meta.source != *source) {
+        let sources = [source.clone(), other.meta.source.clone()];
+        return Err(RepoError::ManySources { sources });
+    }
+    backups.retain(|backup| backup.meta.timeline == *timeline && backup.meta.lsn < lsn);
+    Ok(())
 }
 
 /// The one of which the start of an id tells.
@@ -125,15 +146,15 @@ impl Catalogue {
     /// whose id starts so.
     ///
     /// # Errors
-    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`].
+    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`]; [`RepoError::ManySources`] where a commit is named and not whose it is.
     pub fn find(&self, selector: &Selector) -> Result<&BackupInfo, RepoError> {
-        let found = self.select(selector).collect::<Vec<&BackupInfo>>();
+        let mut found = self.select(selector).collect::<Vec<&BackupInfo>>();
+        if let Some(lsn) = selector.before_commit {
+            before_commit(&mut found, lsn)?;
+        }
         let none = || RepoError::NoSuchBackup { wanted: selector.describe() };
         match selector.id.as_deref() {
-            None | Some("latest") => found
-                .into_iter()
-                .max_by_key(|backup| (backup.meta.created_at, backup.session))
-                .ok_or_else(none),
+            None | Some("latest") => newest(&found).ok_or_else(none),
             Some("") => Err(none()),
             Some(prefix) => the_only(found, prefix, || selector.describe()),
         }

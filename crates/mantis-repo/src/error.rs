@@ -66,6 +66,12 @@ pub enum RepoError {
         /// How many there are.
         count: usize,
     },
+    /// A commit is named, and not of which source.
+    #[error("commits of more than one source could be meant: {:?} and {:?}, at least", sources[0], sources[1])]
+    ManySources {
+        /// Two of them.
+        sources: [String; 2],
+    },
     /// A collector gave this session up: what it wrote may be gone.
     #[error("the session was given up by a collector before it could commit")]
     Fenced,
@@ -251,6 +257,7 @@ impl RepoError {
             Self::Sink { source } => source.help(),
             Self::NoSuchBackup { .. } => "`mantis list` shows the backups there are",
             Self::Ambiguous { .. } => "give more digits of the id",
+            Self::ManySources { .. } => "name one by --source",
             Self::Fenced => "run the backup again; nothing was lost",
             Self::WrongPages { .. } => "run the backup again; nothing was stored",
             Self::Target { .. } => "check the space and the rights at the target",

@@ -55,6 +55,7 @@ mod temporary;
 #[cfg(feature = "_http")]
 mod transport;
 mod url;
+mod ways;
 
 pub use capability::Capabilities;
 #[cfg(feature = "testing")]

@@ -17,7 +17,7 @@ use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use rustix::fs::{Advice, fadvise};
 use crate::anchor::{Anchor, gone};
 use crate::direct;
 use crate::temporary::{self, Temporary};
+use crate::ways::{Way, Ways};
 use crate::{Capabilities, ObjectInfo, ObjectKey, Payload, Sink, SinkError, SinkErrorKind, Span};
 
 const TEMPORARY: &str = ".tmp";
@@ -42,6 +43,7 @@ pub struct LocalSink {
     root: Arc<PathBuf>,
     /// Folders that are durable in those above them, as far as we saw to it ourselves.
     durable: Arc<Mutex<HashSet<PathBuf>>>,
+    ways: Arc<Ways>,
     anchor: Anchor,
 }
 
@@ -85,7 +87,12 @@ impl LocalSink {
     /// The store in a folder, which need not exist before the first object is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: Arc::new(root.into()), durable: Arc::default(), anchor: Anchor::default() }
+        Self {
+            root: Arc::new(root.into()),
+            durable: Arc::default(),
+            ways: Arc::default(),
+            anchor: Anchor::default(),
+        }
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
@@ -112,13 +119,20 @@ impl LocalSink {
         make_folder(&temporaries)?;
         let mut temporary = Temporary::new(&temporaries)?;
         let file = temporary.file();
-        let is_large = payload.len() >= LARGE;
-        if !(is_large && direct::write(file, payload)?) {
+        let way = (payload.len() >= LARGE).then(|| self.ways.choose());
+        let began = Instant::now();
+        let is_direct = way == Some(Way::Direct) && direct::write(file, payload)?;
+        if !is_direct {
             write_pieces(file, payload.pieces())?;
         }
         // A sync that failed once proves nothing when it succeeds later: the file is given up.
         file.sync_data()?;
-        if is_large {
+        if let Some(way) = way {
+            let took = if is_direct { Way::Direct } else { Way::Cached };
+            // Where there is no way past the cache, there is nothing to choose.
+            if took == way {
+                self.ways.took(way, payload.len(), began.elapsed());
+            }
             // What went through the cache after all is not to push out what databases read now. Only advice.
             let _ = fadvise(&*file, 0, None, Advice::DontNeed);
         }

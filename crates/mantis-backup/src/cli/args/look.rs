@@ -4,7 +4,7 @@ use clap::Args;
 use mantis_repo::UnixMillis;
 
 use crate::parse::tag;
-use crate::parse_time;
+use crate::when::parse_moment;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
@@ -14,8 +14,8 @@ pub(crate) struct ListArgs {
     /// With this tag only; may be repeated
     #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
     pub(crate) tags: Vec<(String, String)>,
-    /// Taken at or before this moment: 2026-11-24T14:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Taken at or before this moment: 2026-11-24T14:00:00Z, '5 minutes ago'
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
     pub(crate) at: Option<UnixMillis>,
 }
 

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 use mantis_repo::UnixMillis;
 
-use crate::parse_time;
+use crate::when::parse_moment;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mantis restore latest --source app --to restored.db --check\n  \
     mantis restore 3f9a --to app.db --force\n  mantis restore latest --to app.db --delta\n  mantis restore latest --to - | \
-    ssh other 'cat >app.db'\n  mantis restore latest --at 2026-11-24T14:00:00Z --to then.db"
+    ssh other 'cat >app.db'\n  mantis restore --at 2026-11-24T14:00:00Z --to then.db\n  mantis restore --at '5 minutes ago' --to then.db\n  \
+    mantis restore --source app --before-commit 4711 --to then.db"
 )]
 pub(crate) struct RestoreArgs {
     /// The backup: the start of its id, or latest
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", default_value = "latest", hide_default_value = true)]
     pub(crate) id: String,
     /// The file to be made; - for standard output
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
@@ -23,9 +24,12 @@ pub(crate) struct RestoreArgs {
     /// Of this source
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
-    /// The newest one taken at or before this moment: 2026-11-24T14:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// The newest one taken at or before this moment: 2026-11-24T14:00:00Z, '5 minutes ago'
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
     pub(crate) at: Option<UnixMillis>,
+    /// The newest one without this commit: its number as `list --json` shows it (lsn), counted on the source's newest timeline
+    #[arg(long, value_name = "LSN", conflicts_with = "at")]
+    pub(crate) before_commit: Option<u64>,
     /// Replace a file that is there, and its -wal, -shm and -journal
     #[arg(long)]
     pub(crate) force: bool,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cli::args::ListArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
-use crate::cli::output::{backup_json, size, table};
+use crate::cli::output::{backup_json, count, size, table};
 use crate::cli::proofs::{self, Known};
 use crate::{Error, format_time};
 
@@ -20,7 +20,9 @@ fn row(info: &BackupInfo, known: &Known) -> Vec<String> {
         meta.source.clone(),
         meta.engine.clone(),
         kind.to_owned(),
+        meta.lsn.to_string(),
         size(meta.byte_len),
+        count(info.pages_changed),
         size(info.bytes_stored),
         proofs::as_text(known, info.id),
         tags.join(" "),
@@ -31,7 +33,8 @@ pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<Ending, Err
     let repo = context.open().await?;
     let catalogue = repo.catalogue().await?;
     let known = proofs::known(context, &repo);
-    let selector = Selector { id: None, source: args.source, tags: args.tags, at: args.at };
+    let (source, tags, at) = (args.source, args.tags, args.at);
+    let selector = Selector { source, tags, at, ..Selector::default() };
     let backups: Vec<&BackupInfo> = catalogue.select(&selector).collect();
     let as_json = |info: &&BackupInfo| {
         let mut backup = backup_json(info);
@@ -42,8 +45,11 @@ pub(crate) async fn run(context: &Context, args: ListArgs) -> Result<Ending, Err
     if backups.is_empty() {
         context.say("no backups")?;
     } else {
-        let head = ["ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "SIZE", "STORED", "PROVED", "TAGS"]
-            .map(str::to_owned);
+        let head = [
+            "ID", "TAKEN", "SOURCE", "ENGINE", "KIND", "COMMIT", "SIZE", "CHANGED", "STORED",
+            "PROVED", "TAGS",
+        ]
+        .map(str::to_owned);
         let mut rows = vec![head.to_vec()];
         rows.extend(backups.into_iter().map(|info| row(info, &known)));
         context.say(table(&rows).trim_end())?;

@@ -86,6 +86,7 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Ending, 
         id: Some(args.id.clone()),
         source: args.source.clone(),
         at: args.at,
+        before_commit: args.before_commit,
         ..Selector::default()
     };
     let backup = catalogue.find(&selector)?.clone();
