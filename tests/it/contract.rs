@@ -85,8 +85,43 @@ fn restore_takes_the_backup_of_a_moment() {
     let at = first["created_at"].as_str().unwrap();
     assert_eq!(world.ok(&["restore", "latest", "--at", at, "--to", "a.db"])["id"], first["id"]);
     assert_eq!(world.ok(&["restore", "latest", "--to", "b.db"])["id"], second["id"]);
+    // Without an id, and as people say it.
+    assert_eq!(world.ok(&["restore", "--at", "now", "--to", "d.db"])["id"], second["id"]);
+    let older = world.fails(&["restore", "--at", "1 hour ago", "--to", "e.db"], 1);
+    assert!(older.contains("that is that old"), "{older}");
+    assert!(world.fails(&["restore", "--at", "soon", "--to", "e.db"], 2).contains("minutes ago"));
     let early = ["restore", "latest", "--at", "2001-01-01T00:00:00Z", "--to", "c.db"];
     assert!(world.fails(&early, 1).contains("help: "));
+}
+
+#[test]
+fn restore_goes_back_to_before_a_commit() {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    // As long as it is open, its log is not begun anew.
+    let bank = rusqlite::Connection::open(world.path("bank.db")).unwrap();
+    let mut made = Vec::new();
+    for value in 1..=3 {
+        bank.execute("update account set balance = balance + ?1 where id = 1", [value]).unwrap();
+        made.push(world.ok(&["backup", "bank.db"]));
+    }
+    let lsn = |number: usize| made[number]["lsn"].as_u64().unwrap();
+    assert!(lsn(0) < lsn(1) && lsn(1) < lsn(2));
+    let before = |lsn: u64| {
+        let (text, to) = (lsn.to_string(), format!("{lsn}.db"));
+        world.ok(&["restore", "--before-commit", &text, "--to", &to])["id"].clone()
+    };
+    assert_eq!(before(lsn(2)), made[1]["id"]);
+    assert_eq!(before(lsn(0) + 1), made[0]["id"]);
+    let halves = format!("{:X}/{:08X}", lsn(1) >> 32, lsn(1) & 0xFFFF_FFFF);
+    let restored = world.ok(&["restore", "--before-commit", &halves, "--to", "halves.db"]);
+    assert_eq!(restored["id"], made[0]["id"]);
+    let unknown = (lsn(2) + 1).to_string();
+    let told = world.fails(&["restore", "--before-commit", &unknown, "--to", "x.db"], 1);
+    assert!(told.contains("none holds it") && told.contains("--at"), "{told}");
+    world.ok(&["backup", "bank.db", "--name", "other"]);
+    let told = world.fails(&["restore", "--before-commit", &unknown, "--to", "x.db"], 1);
+    assert!(told.contains("--source"), "{told}");
 }
 
 #[test]

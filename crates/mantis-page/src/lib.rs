@@ -23,7 +23,7 @@ mod page_set;
 mod page_set_codec;
 mod page_size;
 
-pub use lsn::Lsn;
+pub use lsn::{InvalidLsn, Lsn};
 pub use page_no::PageNo;
 pub use page_range::PageRange;
 pub use page_run::{InvalidPageRun, PageRun};

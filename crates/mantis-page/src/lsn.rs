@@ -1,6 +1,7 @@
 //! The position of a commit in an engine's log.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The position of a commit in an engine's log: larger is later, within one timeline.
 ///
@@ -24,6 +25,37 @@ impl Lsn {
     }
 }
 
+/// Text that names no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidLsn;
+
+impl fmt::Display for InvalidLsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a commit is written as 12885045985, or in halves of hexadecimal digits: 3/0000BEE1",
+        )
+    }
+}
+
+impl std::error::Error for InvalidLsn {}
+
+impl FromStr for Lsn {
+    type Err = InvalidLsn;
+
+    /// A number, or what [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, InvalidLsn> {
+        let half = |text: &str| {
+            let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u32::from_str_radix(text, 16).ok().filter(|_| is_hex).map(u64::from)
+        };
+        let position = match text.split_once('/') {
+            Some((high, low)) => half(high).zip(half(low)).map(|(high, low)| high << 32 | low),
+            None => text.parse().ok(),
+        };
+        position.map(Self).ok_or(InvalidLsn)
+    }
+}
+
 impl fmt::Display for Lsn {
     /// Two halves of eight hexadecimal digits, as PostgreSQL prints its log positions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,5 +70,16 @@ mod tests {
     #[test]
     fn prints_both_halves() {
         assert_eq!(Lsn::new((3 << 32) | 0xBEEF).to_string(), "3/0000BEEF");
+    }
+
+    #[test]
+    fn is_read_as_it_is_printed_and_as_a_number() {
+        for lsn in [0, 1, 0xBEEF, 3 << 32 | 0xBEEF, u64::MAX].map(Lsn::new) {
+            assert_eq!(lsn.to_string().parse(), Ok(lsn));
+            assert_eq!(lsn.get().to_string().parse(), Ok(lsn));
+        }
+        for wrong in ["", "/", "3/", "/3", "3/+1", "3/1/1", "-1", "123456789/0", "x"] {
+            assert_eq!(wrong.parse::<Lsn>(), Err(InvalidLsn), "{wrong}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::Span;
 
+use crate::before_commit::before_commit;
 use crate::manifest::MAX_MANIFEST_LEN;
 use crate::session::{SessionOutcome, read_outcome};
 use crate::{
@@ -51,7 +52,7 @@ pub struct Selector {
     pub tags: Vec<(String, String)>,
     /// Taken at or before this moment.
     pub at: Option<UnixMillis>,
-    /// For [`Catalogue::find`]: without this commit of its source's newest timeline, and those after it.
+    /// For [`Catalogue::find`]: the newest that is known to be without this commit.
     pub before_commit: Option<u64>,
 }
 
@@ -82,26 +83,15 @@ impl Selector {
             text.push_str(" that is that old");
         }
         if let Some(lsn) = self.before_commit {
-            text.push_str(&format!(" from before commit {lsn} of its newest timeline"));
+            text.push_str(&format!(" from before commit {lsn}"));
         }
         text
     }
 }
 
-fn newest<'a>(backups: &[&'a BackupInfo]) -> Option<&'a BackupInfo> {
+/// The one that was taken last.
+pub(crate) fn newest<'a>(backups: &[&'a BackupInfo]) -> Option<&'a BackupInfo> {
     backups.iter().copied().max_by_key(|backup| (backup.meta.created_at, backup.session))
-}
-
-/// Leaves those of the newest one's timeline that are without a commit. Positions of other timelines, and of other sources, say nothing about it.
-fn before_commit(backups: &mut Vec<&BackupInfo>, lsn: u64) -> Result<(), RepoError> {
-    let Some(newest) = newest(backups) else { return Ok(()) };
-    let (source, timeline) = (&newest.meta.source, &newest.meta.timeline);
-    if let Some(other) = backups.iter().find(|backup| backup.meta.source != *source) {
-        let sources = [source.clone(), other.meta.source.clone()];
-        return Err(RepoError::ManySources { sources });
-    }
-    backups.retain(|backup| backup.meta.timeline == *timeline && backup.meta.lsn < lsn);
-    Ok(())
 }
 
 /// The one of which the start of an id tells.
@@ -146,11 +136,12 @@ impl Catalogue {
     /// whose id starts so.
     ///
     /// # Errors
-    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`]; [`RepoError::ManySources`] where a commit is named and not whose it is.
+    /// [`RepoError::NoSuchBackup`], [`RepoError::Ambiguous`]; where a commit is named, [`RepoError::ManySources`] if not whose it is, and
+    /// [`RepoError::UnknownCommit`].
     pub fn find(&self, selector: &Selector) -> Result<&BackupInfo, RepoError> {
         let mut found = self.select(selector).collect::<Vec<&BackupInfo>>();
         if let Some(lsn) = selector.before_commit {
-            before_commit(&mut found, lsn)?;
+            found = before_commit(&found, lsn)?.into_iter().collect();
         }
         let none = || RepoError::NoSuchBackup { wanted: selector.describe() };
         match selector.id.as_deref() {

@@ -72,6 +72,14 @@ pub enum RepoError {
         /// Two of them.
         sources: [String; 2],
     },
+    /// Which backups are from before a commit cannot be told.
+    #[error("which backups are from before commit {lsn} cannot be told: {why}")]
+    UnknownCommit {
+        /// Its position.
+        lsn: u64,
+        /// Why not.
+        why: &'static str,
+    },
     /// A collector gave this session up: what it wrote may be gone.
     #[error("the session was given up by a collector before it could commit")]
     Fenced,
@@ -258,6 +266,7 @@ impl RepoError {
             Self::NoSuchBackup { .. } => "`mantis list` shows the backups there are",
             Self::Ambiguous { .. } => "give more digits of the id",
             Self::ManySources { .. } => "name one by --source",
+            Self::UnknownCommit { .. } => "name a time instead: --at",
             Self::Fenced => "run the backup again; nothing was lost",
             Self::WrongPages { .. } => "run the backup again; nothing was stored",
             Self::Target { .. } => "check the space and the rights at the target",

@@ -21,6 +21,7 @@ mod age_file;
 mod age_key;
 mod archive;
 mod backup_writer;
+mod before_commit;
 mod borrow_cursor;
 mod borrow_pages;
 mod borrowed_runs;

@@ -297,4 +297,4 @@ pub(crate) fn open_list(object: &str, bytes: &Bytes, vault: &Vault) -> Result<La
 
 #[cfg(test)]
 #[path = "manifest_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -35,7 +35,8 @@ fn listed() -> LayerList {
     LayerList { session: SessionId { sequence: 1, unique: [3; 16] }, hash: ObjectHash([7; 32]) }
 }
 
-fn whole() -> Manifest {
+/// A manifest with some of everything.
+pub(crate) fn whole() -> Manifest {
     let borrow = Borrow { first: 5, pages: 3, segment: 0, from: 2 };
     Manifest {
         required: Vec::new(),

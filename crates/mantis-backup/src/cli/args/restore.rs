@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use mantis_page::Lsn;
 use mantis_repo::UnixMillis;
 
 use crate::when::parse_moment;
@@ -12,7 +13,7 @@ use crate::when::parse_moment;
     after_help = "Examples:\n  mantis restore latest --source app --to restored.db --check\n  \
     mantis restore 3f9a --to app.db --force\n  mantis restore latest --to app.db --delta\n  mantis restore latest --to - | \
     ssh other 'cat >app.db'\n  mantis restore --at 2026-11-24T14:00:00Z --to then.db\n  mantis restore --at '5 minutes ago' --to then.db\n  \
-    mantis restore --source app --before-commit 4711 --to then.db"
+    mantis restore --source app --before-commit 3/0000BEE1 --to then.db"
 )]
 pub(crate) struct RestoreArgs {
     /// The backup: the start of its id, or latest
@@ -27,9 +28,9 @@ pub(crate) struct RestoreArgs {
     /// The newest one taken at or before this moment: 2026-11-24T14:00:00Z, '5 minutes ago'
     #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
     pub(crate) at: Option<UnixMillis>,
-    /// The newest one without this commit: its number as `list --json` shows it (lsn), counted on the source's newest timeline
+    /// The newest one that is known to be without this commit, as `list` shows it
     #[arg(long, value_name = "LSN", conflicts_with = "at")]
-    pub(crate) before_commit: Option<u64>,
+    pub(crate) before_commit: Option<Lsn>,
     /// Replace a file that is there, and its -wal, -shm and -journal
     #[arg(long)]
     pub(crate) force: bool,

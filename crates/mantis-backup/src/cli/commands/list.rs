@@ -1,5 +1,6 @@
 //! `mantis list`
 
+use mantis_page::Lsn;
 use mantis_repo::{BackupInfo, Selector};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ fn row(info: &BackupInfo, known: &Known) -> Vec<String> {
         meta.source.clone(),
         meta.engine.clone(),
         kind.to_owned(),
-        meta.lsn.to_string(),
+        Lsn::new(meta.lsn).to_string(),
         size(meta.byte_len),
         count(info.pages_changed),
         size(info.bytes_stored),

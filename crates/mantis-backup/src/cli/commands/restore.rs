@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mantis_page::Lsn;
 use mantis_repo::{BackupInfo, Repository, RestoreOptions, Selector};
 use serde_json::json;
 
@@ -86,7 +87,7 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Ending, 
         id: Some(args.id.clone()),
         source: args.source.clone(),
         at: args.at,
-        before_commit: args.before_commit,
+        before_commit: args.before_commit.map(Lsn::get),
         ..Selector::default()
     };
     let backup = catalogue.find(&selector)?.clone();
