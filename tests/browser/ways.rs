@@ -5,7 +5,7 @@ use mantis_tests::house::House;
 use mantis_tests::{committed, prove_bank, start_python, wait_until};
 use serde_json::Value;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, LOOKS};
 
 /// A bar's value, or nothing where there is none.
 const BAR: &str = "const bar = document.querySelector('[data-work=\"run:save/bank\"] progress'); return bar ? bar.value : null";
@@ -38,6 +38,7 @@ async fn a_backup_is_begun_watched_live_and_cancelled_and_the_next_is_watched_to
     assert!(browser.is_there("[data-show=held]").await);
     let held = browser.find("[data-show=held]").await.text().await.unwrap();
     assert_eq!(held, "0 ms", "writers of a database with a WAL do not wait");
+    browser.is_for_everyone(LOOKS[0]).await;
     browser.picture("live").await;
     browser.click("button[value=cancel]").await;
     wait_until("its end", || history(&house.world).len() == 1);
@@ -100,6 +101,7 @@ async fn a_backup_is_restored_by_the_wizard_and_nothing_is_overwritten() {
     browser.wait("its end", "return document.getElementById('state').textContent === 'done'").await;
     let seq = prove_bank(&target);
     assert!(before <= seq && seq <= after, "{before} {seq} {after}");
+    browser.is_for_everyone(LOOKS[0]).await;
     browser.picture("restored").await;
     // The same again: told before anything is done.
     browser.driver.back().await.unwrap();
@@ -125,6 +127,7 @@ async fn a_repository_is_verified_and_pruned_and_the_page_tells() {
     browser.shows("A prune would free").await;
     browser.click("button[value=prune]").await;
     browser.shows("freed 0 B in 0 objects").await;
+    browser.is_for_everyone(LOOKS[0]).await;
     let ran: Vec<Value> = history(&house.world).iter().map(|run| run["schedule"].clone()).collect();
     assert_eq!(ran, ["verify:main", "prune:main"]);
     browser.is_quiet().await;

@@ -233,6 +233,11 @@ fn a_program_verifies_and_prunes_a_repository() {
     let page =
         by_token(&house, ("GET", "/api/v1/runs?job=verify:main&outcome=failed"), &Value::Null);
     assert_eq!(page.1.as_array().unwrap().len(), 1);
+    // There is no next run that would put it right: it is told, and alerts of jobs do not stand for ever.
+    let (_, metrics) = house.daemon.page("/metrics");
+    let stands = |line: &&str| line.starts_with("mantis_job_ok") && line.contains("verify:main");
+    assert_eq!(metrics.lines().find(stands), None);
+    assert!(metrics.lines().any(|line| line.starts_with("mantis_verify_damaged_objects")));
     assert!(house.daemon.stop());
 }
 

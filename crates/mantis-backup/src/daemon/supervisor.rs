@@ -71,17 +71,17 @@ impl Supervisor {
             tracing::error!(error = %error.chain(), "what was run before is not known");
             Default::default()
         });
-        for record in last.values() {
-            show_end(record);
-        }
-        let failing = last.into_iter().filter(|(_, last)| last.outcome != RunOutcome::Done);
-        let failing = failing.map(|(job, _)| job).collect();
         let mut agenda = Agenda::new(kept.clone(), 1);
         let roster = arrange(&mut agenda, &config, timer.now()).map_err(|error| Error::Other {
             doing: "put the agenda together".into(),
             source: error.into(),
             help: None,
         })?;
+        for record in last.values().filter(|record| roster.get(&record.job()).is_some()) {
+            show_end(record);
+        }
+        let failing = last.into_iter().filter(|(_, last)| last.outcome != RunOutcome::Done);
+        let failing = failing.map(|(job, _)| job).collect();
         begin_to_count(&roster);
         metrics::gauge!(name::STATE_OK).set(1.0);
         let (sender, commands) = mpsc::channel(16);
@@ -313,7 +313,10 @@ impl Supervisor {
             self.notifications.tell(&notice, now);
         }
         if record.decides() {
-            show_end(record);
+            // Of what somebody asked for once there is no next run that could put it right in the metrics.
+            if self.roster.get(&entry.id).is_some() {
+                show_end(record);
+            }
             let was_failing = if record.outcome == RunOutcome::Done {
                 self.failing.remove(&entry.id)
             } else {
