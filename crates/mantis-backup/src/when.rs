@@ -86,7 +86,6 @@ fn long_of(text: &str) -> Option<Duration> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
     let (number, unit) = (&text[..end], text[end..].trim());
     let (times, unit) = match unit.strip_suffix('s').filter(|unit| unit.len() > 1).unwrap_or(unit) {
-        "m" => return long_of(&format!("{number} ms")),
         "second" | "sec" => (1, "s"),
         "minute" | "min" => (1, "m"),
         "hour" => (1, "h"),
@@ -110,6 +109,11 @@ mod tests {
             ("5 minutes ago", 300),
             ("1 minute ago", 60),
             ("90s ago", 90),
+            ("5m ago", 300),
+            ("5 m ago", 300),
+            ("5 mins ago", 300),
+            ("1h ago", 3600),
+            ("2d ago", 172_800),
             (" 2h ago ", 7200),
             ("10 min ago", 600),
             ("1.5 hours ago", 5400),
