@@ -1,6 +1,5 @@
 //! Buffers and counts of a shelf, in parts, so that threads that write at once do not wait for each other.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,15 +18,9 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn own() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
     }
-    OWN.with(|own| {
-        own.get().unwrap_or_else(|| {
-            let next = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-            own.set(Some(next));
-            next
-        })
-    })
+    OWN.with(|own| *own)
 }
 
 /// What one part holds.

@@ -8,7 +8,8 @@ use crate::{BackupInfo, RepoError};
 /// Of the backups of one source the newest that is known to be without a commit.
 ///
 /// Positions compare within one timeline only, and begin anew with the log, so the commit is first looked for: in the one timeline with a backup that
-/// holds it. Before it are that timeline's backups of lower positions, or else those that were taken before the timeline's first one.
+/// holds it. Before it are that timeline's backups of lower positions, or else those that were taken before the timeline's first one, by the
+/// clock: where it was set back in between, that may be wrong, as it may for a restore by time.
 pub(crate) fn before_commit<'a>(
     backups: &[&'a BackupInfo],
     lsn: u64,

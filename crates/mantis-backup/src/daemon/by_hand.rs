@@ -14,7 +14,12 @@ use super::records::ONCE;
 use super::{Entry, Supervisor};
 use crate::config::{Action, Config, ScheduleConfig};
 
-/// The run's job, and a configuration with a schedule for it. Its name is none that a file can have.
+/// What the job of such a run is called: nothing that a schedule of a file can be called.
+pub(super) fn job(action: Action, repository: &str) -> String {
+    format!("{}:{repository}", action.name())
+}
+
+/// The run's job, and a configuration with a schedule for it.
 fn order(config: &Config, action: Action, repository: &str) -> Result<(Entry, Config), String> {
     if !config.repositories.contains_key(repository) {
         return Err(format!("the configuration has no repository called {repository:?}"));
@@ -23,7 +28,7 @@ fn order(config: &Config, action: Action, repository: &str) -> Result<(Entry, Co
     let mut schedule = schedule.map_err(|error| error.to_string())?;
     schedule.action = action;
     schedule.repository = Some(Spanned::new(0..0, repository.to_owned()));
-    let name = format!("{}:{repository}", action.name());
+    let name = job(action, repository);
     let mut config = config.clone();
     config.schedules.insert(name.clone(), schedule);
     Ok((Entry { id: name.clone(), schedule: name, source: None, action }, config))

@@ -14,6 +14,7 @@ use super::facts::{Repository, Run, Running};
 use super::visitor::Visitor;
 use super::{Board, charts, gather, pages, show, work};
 use crate::config::{Action, Config};
+use crate::daemon::by_hand;
 use crate::daemon::worker::Place;
 use crate::jobs;
 use crate::{Error, format_time};
@@ -69,8 +70,10 @@ struct RepositoryPage {
     proofs: Vec<Proved>,
     /// What verifies or prunes it now, because somebody asked.
     running: Vec<Running>,
+    /// The jobs of such runs, for the script.
+    only: String,
     /// The last runs of that kind.
-    by_hand: Vec<Run>,
+    asked_for: Vec<Run>,
     /// Jobs that verify or prune it.
     jobs: Vec<(String, &'static str)>,
     keys: Result<Option<Vec<Key>>, String>,
@@ -168,11 +171,12 @@ async fn repository(
         seen.backups.iter().map(|backup| backup.meta.source.clone()).collect();
     sources.sort();
     sources.dedup();
-    let jobs_by_hand = ["verify", "prune"].map(|action| format!("{action}:{name}"));
+    let jobs_by_hand = [Action::Verify, Action::Prune].map(|action| by_hand::job(action, &name));
+    let only = jobs_by_hand.join(" ");
     let mut running = board.running().await;
     running.retain(|run| jobs_by_hand.contains(&run.job));
-    let by_hand = match gather::runs_of_jobs(&board, jobs_by_hand, BY_HAND).await {
-        Ok(by_hand) => by_hand,
+    let asked_for = match gather::runs_of_jobs(&board, jobs_by_hand, BY_HAND).await {
+        Ok(runs) => runs,
         Err(error) => return pages::failed(&visitor, &error),
     };
     let (keys, preview) = match Place::of(&config, &name) {
@@ -197,7 +201,8 @@ async fn repository(
         visitor,
         url,
         running,
-        by_hand,
+        only,
+        asked_for,
         growth: charts::growth(&gather::growth(&seen)),
         compression: ratio(differing, facts.bytes_stored),
         dedup: ratio(facts.bytes, differing),
