@@ -15,7 +15,7 @@ const BUCKET: &str = "bucket";
 /// A server that can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// moto, in Python, in memory: keeps S3's promise that of two creators one wins.
+    /// moto, in Python, in memory, made to keep S3's promise that of two creators one wins.
     Moto,
     /// s3s-fs, in Rust, in a folder: fast, asks for a signature, and lets two create one object at once.
     S3s,
@@ -120,7 +120,8 @@ impl Server {
         match self.kind {
             Kind::Moto => {
                 let mut command = Command::new("python3");
-                command.args(["-m", "moto.server", "-p", &port]);
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/exclusive_moto.py");
+                command.args([script, &*port]);
                 command.env("PYTHONPATH", installed().join("moto"));
                 command
             }
