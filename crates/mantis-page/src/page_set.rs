@@ -188,6 +188,26 @@ impl PageSet {
         self.blocks.get(&high).is_some_and(|block| block.contains(low))
     }
 
+    /// How many pages of a range are in the set.
+    #[must_use]
+    pub fn len_within(&self, range: PageRange) -> u64 {
+        let (first, last) = (range.first().index(), range.last().index());
+        let mut count = 0;
+        for (high, block) in self.blocks.range(first >> 16..=last >> 16) {
+            let (begin, end) = (high << 16, (high << 16) | 0xFFFF);
+            if first <= begin && end <= last {
+                count += block.len();
+                continue;
+            }
+            let mut next = block.next((first.max(begin) & 0xFFFF) as u16, true);
+            while let Some(low) = next.filter(|low| begin | u64::from(*low) <= last) {
+                count += 1;
+                next = low.checked_add(1).and_then(|low| block.next(low, true));
+            }
+        }
+        count
+    }
+
     /// The set as ranges, ascending, as long as each can be.
     #[must_use]
     pub fn ranges(&self) -> Ranges<'_> {
@@ -300,10 +320,13 @@ pub(crate) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
         #[test]
-        fn behaves_like_a_plain_set(ranges in any_ranges(), probe in 1u64..150_000) {
+        fn behaves_like_a_plain_set(ranges in any_ranges(), probe in 1u64..150_000, len in 1u64..200_000) {
             let (set, model) = build(&ranges);
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert_eq!(set.contains(PageNo::new(probe).unwrap()), model.contains(&probe));
+            let within = model.range(probe..probe + len).count() as u64;
+            let range = PageRange::new(PageNo::new(probe).unwrap(), len).unwrap();
+            prop_assert_eq!(set.len_within(range), within);
             let missing = (probe..).find(|page| !model.contains(page));
             let found = set.first_missing(PageNo::new(probe).unwrap()).map(PageNo::get);
             prop_assert_eq!(found, missing);

@@ -4,9 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use mantis_page::{PageNo, PageRange, PageRun, PageSize};
+use mantis_page::{PageNo, PageRange, PageRun, PageSet, PageSize};
 use mantis_sink::RateLimiter;
-use mantis_stream::{CancellationToken, Compression, OrderedPipeline, ProgressTracker};
+use mantis_stream::OrderedPipeline;
 
 use crate::digest::{Digest, Held};
 use crate::fingerprint::{Fingerprint, Sum};
@@ -19,49 +19,8 @@ use crate::stack_cursor::StackCursor;
 use crate::twins::Twins;
 use crate::{
     BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Leftovers, Manifest, ObjectHash, Parent,
-    RepoError, SegmentRef, Session, SpoolOptions,
+    RepoError, SegmentRef, Session, WriteOptions,
 };
-
-/// How a backup is written.
-#[derive(Debug, Clone)]
-pub struct WriteOptions {
-    /// How frames are compressed.
-    pub compression: Compression,
-    /// Decompress every frame again before it is let out.
-    pub verify: bool,
-    /// Runs encoded at once; 0: one for each core.
-    pub jobs: usize,
-    /// Bytes of pages in one segment, before compression; 0: by the database's length, 8 MiB up to 128 GiB, then 16 MiB, then 24 MiB. A
-    /// writer holds up to six in memory, fewer of long ones: one being filled, those on their way, and the batches in flight.
-    pub segment_len: u64,
-    /// Pages whose hashes are kept in memory, some 40 bytes each, to find pages that are stored already; 0: none.
-    pub known_pages: usize,
-    /// Where segments wait while the store takes them more slowly than the source gives them; they wait in memory without, and
-    /// the source with them.
-    pub spool: Option<SpoolOptions>,
-    /// Bytes read from the source per second, at most.
-    pub rate: Option<u64>,
-    /// Stops the backup.
-    pub cancel: CancellationToken,
-    /// Shows how far it is.
-    pub progress: Arc<ProgressTracker>,
-}
-
-impl Default for WriteOptions {
-    fn default() -> Self {
-        Self {
-            compression: Compression::default(),
-            verify: true,
-            jobs: 0,
-            segment_len: 0,
-            known_pages: 1 << 18,
-            spool: None,
-            rate: None,
-            cancel: CancellationToken::new(),
-            progress: Arc::default(),
-        }
-    }
-}
 
 /// The length of segments for a database of so many bytes. Shorter ones take less memory at the same speed (measured: 1 GiB
 /// uncompressed takes as long, and 105 MiB at the peak where 16 MiB take 143), longer ones make lists of a large database shorter.
@@ -97,11 +56,15 @@ pub struct BackupWriter {
     options: WriteOptions,
     page_size: PageSize,
     rate: RateLimiter,
-    base: Option<Base>,
+    base: Option<Box<Base>>,
     /// Runs that are being looked at, in their order.
     digests: OrderedPipeline<Digested>,
     /// Runs that are not enough for a piece of work yet, and their bytes.
     short: (Vec<Unseen>, usize),
+    /// Pages of the parent that are stored whether they changed or not.
+    again: Arc<PageSet>,
+    /// How many of them came.
+    came_again: u64,
     twins: Twins,
     left: LeftoverCursor,
     stream: SegmentStream,
@@ -115,7 +78,7 @@ fn prepare(
     session: &Session,
     meta: &BackupMeta,
     parent: Option<Parent>,
-) -> Result<(PageSize, Option<Base>), RepoError> {
+) -> Result<(PageSize, Option<Box<Base>>), RepoError> {
     let wrong = |what: String| RepoError::WrongPages { what };
     let page_size =
         PageSize::new(meta.page_size.into()).map_err(|error| wrong(error.to_string()))?;
@@ -127,7 +90,7 @@ fn prepare(
         return Err(wrong("the parent has pages of another size".into()));
     }
     let cursor = parent.cursor(&session.repo)?;
-    Ok((page_size, Some(Base { parent, cursor })))
+    Ok((page_size, Some(Box::new(Base { parent, cursor }))))
 }
 
 impl BackupWriter {
@@ -149,11 +112,15 @@ impl BackupWriter {
             Ok(prepared) => prepared,
             Err(error) => return Err(Box::new((session, error))),
         };
+        let again = base.as_ref().map(|base| base.parent.taken_in.pages.clone());
+        let again = Arc::new(again.unwrap_or_default());
         Ok(Self {
             stream: SegmentStream::new(&session, page_size, &options),
             session,
             page_size,
             rate: RateLimiter::new(options.rate),
+            again,
+            came_again: 0,
             base,
             // One more than there are workers, so that none waits while a result is taken.
             digests: OrderedPipeline::new(jobs(&options) + 1, options.cancel.clone()),
@@ -241,6 +208,7 @@ impl BackupWriter {
         self.next_page = range.last().get() + 1;
         let len = run.bytes().len() as u64;
         self.bytes_read += len;
+        self.came_again += self.again.len_within(range);
         self.rate.pass(len as usize).await;
         let held = match &mut self.base {
             Some(base) => Some(base.cursor.collect(range).await?),
@@ -261,11 +229,11 @@ impl BackupWriter {
         if runs.is_empty() {
             return Ok(());
         }
-        let encoder = self.stream.encoder().clone();
+        let (encoder, again) = (self.stream.encoder().clone(), Arc::clone(&self.again));
         let work = move || {
             let mut digests = Vec::new();
             for (run, held) in runs {
-                digests.extend(encoder.digest(&run, held.as_deref())?);
+                digests.extend(encoder.digest(&run, held.as_deref(), &again)?);
             }
             Ok(digests)
         };
@@ -291,6 +259,14 @@ impl BackupWriter {
     pub async fn flush(&mut self) -> Result<(), RepoError> {
         if !self.may_skip_to(self.meta.page_count + 1) {
             let what = format!("{} pages came of {}", self.next_page - 1, self.meta.page_count);
+            return Err(RepoError::WrongPages { what });
+        }
+        // Layers that are left out of the stack had these pages: without them the backup would have older ones, or none.
+        let wanted = PageRange::new(PageNo::FIRST, self.meta.page_count);
+        let wanted = wanted.map_or(0, |all| self.again.len_within(all));
+        if self.came_again != wanted {
+            let what =
+                format!("{} of {wanted} pages came that were to be stored again", self.came_again);
             return Err(RepoError::WrongPages { what });
         }
         self.look().await?;
@@ -386,7 +362,10 @@ impl BackupWriter {
     ) -> Result<(BackupInfo, ObjectHash), RepoError> {
         let info = self.info(&segments, duration_ms);
         let base = self.base.as_ref();
-        let mut layers = base.map_or_else(Vec::new, |base| base.parent.manifest.layers.clone());
+        let mut layers = base.map_or_else(Vec::new, |base| {
+            let kept = base.parent.taken_in.kept;
+            base.parent.manifest.layers.iter().take(kept).cloned().collect()
+        });
         let previous = base.map(|base| base.parent.hash);
         for segments in segments.chunks(MAX_LAYER_SEGMENTS) {
             layers.push(self.session.store_layer(segments.to_vec(), Vec::new()).await?);

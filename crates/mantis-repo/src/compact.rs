@@ -27,6 +27,13 @@ const READS: usize = 16;
 const MAX_BORROWED: u64 = 4096;
 /// Bytes that a borrowed page is taken to need once it is stored.
 const BORROWED_LEN: u64 = 2048;
+
+/// Bytes that the pages of a layer that borrows take once they are stored after all, about.
+pub(crate) fn borrowed_len(layer: &Layer) -> u64 {
+    let pages = layer.borrows.iter().fold(0u64, |sum, run| sum.saturating_add(run.pages));
+    pages.saturating_mul(BORROWED_LEN)
+}
+
 /// Bytes of segments that a merge may hold open at once: one for each layer.
 const MAX_OPEN: u64 = 192 << 20;
 
@@ -102,7 +109,7 @@ impl Repository {
         let mut facts: BTreeMap<LayerId, LayerFacts> = BTreeMap::new();
         for layer in groups(&survey.stacks, &survey.fixed).iter().flat_map(|(run, _)| run) {
             let Some(known) = survey.layers.get(layer) else { continue };
-            facts.insert(*layer, self.facts(known).await?);
+            facts.insert(*layer, self.layer_facts(known).await?);
         }
         let merges =
             plan((&survey.stacks, &survey.fixed), &facts, survey.total, options.max_unused);
@@ -165,14 +172,14 @@ impl Repository {
         Ok(survey)
     }
 
-    async fn facts(&self, layer: &Layer) -> Result<LayerFacts, RepoError> {
+    /// The bytes and the pages of a layer, from the indexes of its segments.
+    pub(crate) async fn layer_facts(&self, layer: &Layer) -> Result<LayerFacts, RepoError> {
         let mut facts = LayerFacts { bytes: own_bytes(layer), ..LayerFacts::default() };
         if !layer.borrows.is_empty() {
             let ranges = layer.borrows.iter().filter_map(|run| range_of(run.first, run.pages));
             ranges.for_each(|range| facts.pages.insert_range(range));
             facts.borrows = true;
-            // What they take once they are stored after all, about.
-            facts.bytes = facts.pages.len() * BORROWED_LEN;
+            facts.bytes = borrowed_len(layer);
             return Ok(facts);
         }
         let reads = layer.segments.clone().into_iter().map(|segment| async move {

@@ -1,7 +1,7 @@
 //! Pages looked at: which are zeros, which changed, their hashes. The first half of the work on a run.
 
 use bytes::{Bytes, BytesMut};
-use mantis_page::{PageRange, PageRun, PageSize};
+use mantis_page::{PageRange, PageRun, PageSet, PageSize};
 
 use crate::fingerprint::Sum;
 use crate::{PageHash, PageHasher};
@@ -77,8 +77,13 @@ impl Tally {
 
 impl Digest {
     /// Looks at a run. With what the parent holds of each of its pages (`None`: nothing), pages that it
-    /// holds alike are left out.
-    pub(crate) fn of(hasher: &PageHasher, run: &PageRun, parent: Option<&[Option<Held>]>) -> Self {
+    /// holds alike are left out, but those of `again`: they are stored, and change no sums.
+    pub(crate) fn of(
+        hasher: &PageHasher,
+        run: &PageRun,
+        parent: Option<&[Option<Held>]>,
+        again: &PageSet,
+    ) -> Self {
         let size = run.page_size();
         let mut digest = Self::default();
         for (at, (page, content)) in
@@ -87,11 +92,14 @@ impl Digest {
             let held = if is_zero(content) { Held::Zero } else { Held::Page(hasher.hash(content)) };
             let before = parent.and_then(|parent| parent.get(at).copied().flatten());
             if before == Some(held) {
-                continue;
-            }
-            digest.gained.count(hasher, page.get(), held);
-            if let Some(before) = before {
-                digest.lost.count(hasher, page.get(), before);
+                if !again.contains(page) {
+                    continue;
+                }
+            } else {
+                digest.gained.count(hasher, page.get(), held);
+                if let Some(before) = before {
+                    digest.lost.count(hasher, page.get(), before);
+                }
             }
             let Some(range) = PageRange::new(page, 1) else { continue };
             match held {
@@ -168,9 +176,14 @@ mod tests {
             old in prop::collection::vec(0u8..3, 1..40),
             new in prop::collection::vec(0u8..3, 1..40),
             cut in 1usize..40,
+            again in prop::collection::vec(1u64..40, 0..10),
         ) {
+            let mut stored_again = PageSet::new();
+            again.iter().for_each(|page| {
+                stored_again.insert(PageNo::new(*page).unwrap());
+            });
             let hasher = PageHasher::new([7; 32]);
-            let whole = Digest::of(&hasher, &run(1, &new), None);
+            let whole = Digest::of(&hasher, &run(1, &new), None, &PageSet::new());
             let held = |page: &u8| match page {
                 0 => Held::Zero,
                 page => Held::Page(hasher.hash(&[*page; 512])),
@@ -178,10 +191,15 @@ mod tests {
             let parent: Vec<Option<Held>> =
                 (0..new.len()).map(|at| old.get(at).map(held)).collect();
             let cut = cut.min(new.len());
-            let mut changed = Digest::of(&hasher, &run(1, &new[..cut]), Some(&parent[..cut]));
+            let mut changed = Digest::of(&hasher, &run(1, &new[..cut]), Some(&parent[..cut]), &stored_again);
             if cut < new.len() {
                 let rest = run(cut as u64 + 1, &new[cut..]);
-                changed.append(Digest::of(&hasher, &rest, Some(&parent[cut..])));
+                changed.append(Digest::of(&hasher, &rest, Some(&parent[cut..]), &stored_again));
+            }
+            let stored = |page: u64| changed.data.iter().chain(&changed.zero)
+                .any(|range| range.pages().any(|stored| stored.get() == page));
+            for page in again {
+                prop_assert!(page > new.len() as u64 || stored(page), "page {page} is not stored again");
             }
             let mut image: Vec<u8> = old.clone();
             image.resize(new.len().max(old.len()), 9);

@@ -1,6 +1,6 @@
 //! Digests to frames: the second half of the work on a run, and the one that fills the cores.
 
-use mantis_page::{PageRange, PageRun};
+use mantis_page::{PageRange, PageRun, PageSet};
 use mantis_stream::{Compression, Frame};
 
 use crate::digest::{Digest, Held, Tally};
@@ -34,11 +34,12 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Cuts a run into pieces of at most a frame, and looks at each: with what the parent holds of the
-    /// run's pages, at what changed.
+    /// run's pages, at what changed, and what is to be stored `again`.
     pub(crate) fn digest(
         &self,
         run: &PageRun,
         parent: Option<&[Option<Held>]>,
+        again: &PageSet,
     ) -> Result<Vec<Digest>, RepoError> {
         let size = run.page_size();
         let per_frame = (FRAME_LEN / size.bytes()).max(1) as u64;
@@ -50,7 +51,7 @@ impl Encoder {
             let piece = PageRun::new(range.first(), size, bytes)
                 .map_err(|error| RepoError::WrongPages { what: error.to_string() })?;
             let parent = parent.and_then(|parent| parent.get(at..at + pages));
-            digests.push(Digest::of(&self.hasher, &piece, parent));
+            digests.push(Digest::of(&self.hasher, &piece, parent, again));
             at += pages;
         }
         Ok(digests)

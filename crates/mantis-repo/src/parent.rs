@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
+use mantis_page::PageSet;
 use mantis_sink::ObjectKey;
 
+use crate::short_stack::TakenIn;
 use crate::stack_cursor::StackCursor;
 use crate::{BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, Session, SessionId};
 
-/// The most layers of a backup that another one is built on. Past it the next backup is a full one, so
-/// that a restore never has to look into more.
-pub(crate) const MAX_STACK: usize = 64;
 /// Calls to the store under way at once.
 pub(crate) const CALLS: usize = 16;
 
@@ -21,6 +20,8 @@ pub struct Parent {
     pub(crate) hash: ObjectHash,
     /// Only pages that the engine says changed are going to come.
     pub(crate) sparse: bool,
+    /// What is stored again of its stack, to keep that short.
+    pub(crate) taken_in: TakenIn,
 }
 
 impl Parent {
@@ -36,7 +37,15 @@ impl Parent {
         crate::ids::unhex(self.manifest.token.as_deref()?)
     }
 
-    /// Announces that of the pages that it has too, only those are going to come that may have changed.
+    /// Pages that are to come whether they changed or not: the next backup stores them again in place of its newest layers, to keep its
+    /// stack short. May hold pages past the end of what comes next.
+    #[must_use]
+    pub const fn to_store_again(&self) -> &PageSet {
+        &self.taken_in.pages
+    }
+
+    /// Announces that of the pages that it has too, only those are going to come that may have changed, or
+    /// are [to be stored again](Self::to_store_again).
     #[must_use]
     pub fn sparse(self) -> Self {
         Self { sparse: true, ..self }
@@ -48,8 +57,8 @@ impl Parent {
 }
 
 impl Session {
-    /// The newest backup of a source that the next one can be built on; none where there is none, where its
-    /// stack is as high as stacks get, or where anything about it is doubtful.
+    /// The newest backup of a source that the next one can be built on; none where there is none, where all of its stack would be
+    /// stored again, or where anything about it is doubtful.
     ///
     /// The order of the steps is part of the collectors' protocol: this session was announced before; what
     /// collectors condemned is read first, then which backups there are, then whether the segments are there.
@@ -61,10 +70,6 @@ impl Session {
         let condemned = repo.condemned().await?;
         let Some((manifest, hash)) = repo.newest_of(source).await? else { return Ok(None) };
         let id = manifest.info.id;
-        if manifest.layers.len() >= MAX_STACK {
-            tracing::info!(%id, "the stack is full: the next backup stores every page");
-            return Ok(None);
-        }
         if manifest.keys()?.iter().any(|key| condemned.contains(key)) {
             tracing::info!(%id, "a collector is about to free what this backup is made of");
             return Ok(None);
@@ -73,7 +78,23 @@ impl Session {
             tracing::warn!(%id, %missing, "the newest backup is damaged: the next one stores every page");
             return Ok(None);
         }
-        Ok(Some(Parent { manifest, hash, sparse: false }))
+        let taken_in = match repo.to_take_in(&manifest).await {
+            Ok(taken_in) => taken_in,
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%id, %error, "the newest backup is damaged: the next one stores every page");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if taken_in.kept == 0 && !manifest.layers.is_empty() {
+            tracing::info!(%id, "the stack is full, of layers of one size: the next backup stores every page");
+            return Ok(None);
+        }
+        let layers = manifest.layers.len();
+        if taken_in.kept < layers {
+            tracing::info!(%id, layers, kept = taken_in.kept, pages = taken_in.pages.len(), "the stack is full: pages are stored again");
+        }
+        Ok(Some(Parent { manifest, hash, sparse: false, taken_in }))
     }
 }
 

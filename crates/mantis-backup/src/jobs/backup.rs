@@ -224,6 +224,7 @@ fn changed_since(
         changed.insert_range(past);
     }
     tracing::info!(pages = changed.len(), "the engine knows what changed");
+    changed.union_with(parent.to_store_again());
     Ok((Some(parent.sparse()), Some(changed)))
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mantis_page::{PageNo, PageRange, PageSet};
-use mantis_repo::{BackupKind, Purpose, Repository, Session, UnixMillis, VerifyOptions};
+use mantis_repo::{
+    BackupKind, BackupWriter, Purpose, Repository, Session, UnixMillis, VerifyOptions,
+};
 use mantis_sink::{Call, MemorySink, RecordingSink, Sink};
 use mantis_stream::Compression;
 use proptest::prelude::*;
@@ -75,21 +77,91 @@ fn no_change_costs_next_to_nothing() {
 }
 
 #[test]
-fn another_page_size_a_full_stack_and_a_missing_segment_make_a_full_backup() {
+fn stacks_stay_short_by_storing_again_what_the_newest_layers_hold() {
+    let (runtime, _, repo) = in_memory();
+    runtime.block_on(async {
+        let mut bytes = content(1, 4000);
+        let mut lowest = usize::MAX;
+        let mut made: Vec<(mantis_repo::BackupInfo, Vec<u8>)> = Vec::new();
+        for round in 0u8..150 {
+            let mut changed = PageSet::new();
+            for page in (0..10).map(|n| (n * 61 + u64::from(round) * 7) % 900) {
+                touch(&mut bytes, page, round ^ 0x55);
+                changed.insert(PageNo::from_index(page).unwrap());
+            }
+            // Cut off, and grown again: what was taken in may be past the end.
+            let len = if round % 40 == 39 { 900 } else { 4000 + usize::from(round) };
+            bytes.resize(len * SIZE.bytes(), round);
+            let parents = made.last().map_or(0, |(info, _)| info.meta.page_count);
+            let past = PageNo::from_index(parents).unwrap();
+            let past = PageRange::new(past, (len as u64).saturating_sub(parents));
+            past.into_iter().for_each(|past| changed.insert_range(past));
+            let known = (round % 3 > 0).then_some(&changed);
+            let now = meta("a", round.into(), &bytes);
+            let next = incremental(&repo, round + 2, now, &bytes, known).await.unwrap();
+            let layers = repo.manifest(&next).await.unwrap().layers.len();
+            assert!(layers <= 34, "{layers}");
+            if made.len() > 1 {
+                assert_eq!(next.kind, BackupKind::Incremental);
+                assert!(next.pages_changed <= changed.len(), "stored again is not changed");
+                lowest = lowest.min(layers);
+            }
+            made.push((next, bytes.clone()));
+        }
+        assert!(lowest <= 4, "{lowest}");
+        for (info, bytes) in &made {
+            assert!(restore(&repo, info).await.unwrap() == *bytes);
+        }
+        let (last, bytes) = made.last().unwrap();
+        let again = backup(&repo, 200, meta_again(bytes), bytes, plain(Compression::None)).await;
+        assert_eq!(again.unwrap().fingerprint, last.fingerprint);
+        let report = repo.verify(&[], &VerifyOptions::default()).await.unwrap();
+        assert_eq!(report.damaged, vec![]);
+    });
+}
+
+#[test]
+fn pages_to_be_stored_again_that_do_not_come_are_an_error() {
+    let (runtime, _, repo) = in_memory();
+    runtime.block_on(async {
+        let mut bytes = content(1, 400);
+        for entropy in 2..40 {
+            touch(&mut bytes, 7, entropy);
+            let now = meta("a", entropy.into(), &bytes);
+            incremental(&repo, entropy, now, &bytes, None).await.unwrap();
+            let session =
+                Session::begin(&repo, Purpose::Backup, [entropy + 100; 32], "test", UnixMillis(9));
+            let session = session.await.unwrap();
+            let parent = session.parent("a").await.unwrap().unwrap().sparse();
+            let again = parent.to_store_again().len();
+            let options = plain(Compression::None);
+            let writer = BackupWriter::new(session, meta("a", 99, &bytes), Some(parent), options);
+            let mut writer = writer.map_err(|failed| failed.1).unwrap();
+            let flushed = writer.flush().await;
+            writer.abandon().await;
+            if again > 0 {
+                let said = flushed.unwrap_err().to_string();
+                assert!(said.contains("to be stored again"), "{said}");
+                return;
+            }
+            flushed.unwrap();
+        }
+        panic!("no stack was ever full");
+    });
+}
+
+#[test]
+fn a_missing_segment_makes_a_full_backup() {
     let (runtime, sink, repo) = in_memory();
     runtime.block_on(async {
         let mut bytes = content(1, 40);
-        for entropy in 2..70 {
+        for entropy in 2..5 {
             touch(&mut bytes, 7, entropy);
-            let made = incremental(&repo, entropy, meta("a", entropy.into(), &bytes), &bytes, None);
-            let made = made.await.unwrap();
-            let manifest = repo.manifest(&made).await.unwrap();
-            assert!(manifest.layers.len() <= 64);
-            assert!(restore(&repo, &made).await.unwrap() == bytes);
+            incremental(&repo, entropy, meta("a", entropy.into(), &bytes), &bytes, None)
+                .await
+                .unwrap();
         }
         let backups = repo.catalogue().await.unwrap().backups;
-        let full = backups.iter().filter(|backup| backup.kind == BackupKind::Full).count();
-        assert_eq!(full, 2, "the first, and the one past the highest stack");
         // Of the newest backup a segment is lost: the next one is not built on the damage.
         let newest = repo.manifest(backups.last().unwrap()).await.unwrap();
         let lost = newest.segments().last().unwrap();

@@ -199,9 +199,15 @@ pub(crate) async fn incremental_by(
     let session = Session::begin(repo, Purpose::Backup, entropy, "test", at).await?;
     let parent = session.parent(&meta.source).await?;
     let parent = parent.map(|parent| if changed.is_some() { parent.sparse() } else { parent });
-    let sparse = changed.filter(|_| parent.is_some());
+    let mut sparse = changed.cloned().filter(|_| parent.is_some());
+    if let (Some(changed), Some(parent)) = (&mut sparse, &parent) {
+        let again = parent.to_store_again().pages();
+        again.filter(|page| page.get() <= meta.page_count).for_each(|page| {
+            changed.insert(page);
+        });
+    }
     let mut writer = new_writer(session, meta, parent)?;
-    let written = match sparse {
+    let written = match &sparse {
         None => write(&mut writer, bytes, 300).await,
         Some(changed) => write_changed(&mut writer, bytes, changed).await,
     };
