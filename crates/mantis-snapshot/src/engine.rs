@@ -67,6 +67,39 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// What keeps the engine from it; [`SnapshotError::TimedOut`] past the request's deadline.
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError>;
+
+    /// Whether nothing was committed since the last snapshot that ended as committed. Asked again and again by who watches a
+    /// database, so it is to be cheap. Without an answer of its own: something may have been.
+    ///
+    /// # Errors
+    /// What keeps the engine from telling.
+    fn is_idle(&self) -> Result<bool, SnapshotError> {
+        Ok(false)
+    }
+
+    /// Asked now and then, between snapshots, by who watches a database: keeps a log that grows because the engine holds it for the
+    /// next snapshot at about `limit` bytes. Without an answer of its own: nothing grows.
+    ///
+    /// # Errors
+    /// What keeps the engine from it.
+    fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {
+        let _ = limit;
+        Ok(Relief::default())
+    }
+
+    /// How often, so far, what changed was lost sight of, though the engine was to know. Without an answer of its own: never.
+    fn gaps(&self) -> u64 {
+        0
+    }
+}
+
+/// What came of [`Engine::relieve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Relief {
+    /// Whether the log can begin anew.
+    pub relieved: bool,
+    /// How long writers could not commit because of it.
+    pub writers_held: Duration,
 }
 
 /// Pages that changed since the request's baseline.

@@ -26,7 +26,7 @@ mod target;
 pub use cancel::CancelFlag;
 pub use config::{SnapshotConfig, WhenFull};
 pub use coordinator::Coordinator;
-pub use engine::{Changed, Engine, FreezeRequest, FrozenPages, Outcome};
+pub use engine::{Changed, Engine, FreezeRequest, FrozenPages, Outcome, Relief};
 pub use error::{BoxError, SnapshotError};
 pub use memory_engine::MemoryEngine;
 pub use point::{ConsistencyPoint, FreezeWay, Geometry, SnapshotToken, SourceInfo};

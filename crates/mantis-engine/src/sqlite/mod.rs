@@ -3,6 +3,7 @@
 //! - [`SqliteEngine`]: from outside. Any database that other processes hold open; the source is never
 //!   modified. In WAL mode no writer waits; in rollback-journal mode writers cannot commit while the
 //!   pages are read, so they are read to a spool first (see [`JournalLock`]).
+//! - [`SqliteFollower`]: the same again and again, with a read mark held in between, so that each snapshot knows what changed.
 //! - [`vfs`]: in process, for an application that embeds SQLite: checkpoints go on during a backup.
 //! - [`check_database`]: SQLite's own integrity check of a restored file.
 //!
@@ -10,7 +11,9 @@
 //! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
 
 mod check;
+mod checkpointer;
 mod connection;
+mod follower;
 mod frozen_wal;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -26,5 +29,6 @@ mod wal_mark;
 mod wal_scan;
 
 pub use check::check_database;
+pub use follower::SqliteFollower;
 pub use in_use::refuse_if_in_use;
 pub use outside::{JournalLock, SqliteEngine, SqliteOptions};

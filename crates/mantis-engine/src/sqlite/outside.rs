@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mantis_page::Lsn;
+use mantis_page::{Lsn, PageSize};
 use mantis_snapshot::{
     ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
     SourceInfo,
@@ -24,7 +24,7 @@ use super::{hot_journal, live_file};
 use crate::frozen_copy::FrozenCopy;
 use crate::page_cache::{PageCache, descriptor_kept_open};
 use crate::restore_file::sidecars;
-use crate::source_file::{check, identity};
+use crate::source_file::{Identity, check, identity};
 
 /// How a database in rollback-journal mode is held still. (In WAL mode nobody waits, and nothing
 /// needs to be chosen.)
@@ -68,6 +68,16 @@ impl Tidy {
         let [wal, shm, _] = sidecars(path);
         (!wal.exists() && !shm.exists()).then(|| Self { path: path.to_owned() })
     }
+}
+
+/// A read transaction, by the mode of its database.
+pub(super) enum Begun {
+    /// In WAL mode; with it, what tidies up once it is closed.
+    Wal(Connection, Option<Tidy>),
+    /// Without a WAL: writers are kept out since then.
+    Rollback(Connection, Held),
+    /// None yet: a crashed writer's journal must be rolled back first.
+    HotJournal(Connection),
 }
 
 impl Drop for Tidy {
@@ -144,12 +154,13 @@ impl SqliteEngine {
         Ok((Some(header), len))
     }
 
-    fn freeze_wal(
+    /// The moment that a read transaction sees. `known` tells since which mark what changed is wanted, of the moment and the file.
+    pub(super) fn freeze_wal(
         &self,
         connection: Connection,
-        request: &FreezeRequest,
         tidy: Option<Tidy>,
-    ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        known: impl FnOnce(&WalMoment, Identity, PageSize) -> Option<WalMark>,
+    ) -> Result<FrozenWal, SnapshotError> {
         let moment = read_moment(&connection).map_err(self.fail("read the wal-index of"))?;
         let moment = moment.ok_or_else(|| {
             self.unsupported(
@@ -164,8 +175,7 @@ impl SqliteEngine {
             (None, None) => return Err(self.not_a_database()),
         };
         let identity = identity(&check(&self.path)?);
-        let baseline = request.baseline.as_ref().and_then(WalMark::from_token);
-        let baseline = baseline.filter(|mark| mark.may_precede(&moment, identity, page_size));
+        let baseline = known(&moment, identity, page_size);
         let scanned = scan(&connection, &moment, page_size, baseline);
         let (map, changed) = match scanned.map_err(self.fail("read the WAL of"))? {
             Ok(scanned) => scanned,
@@ -192,7 +202,7 @@ impl SqliteEngine {
         };
         let byte_len = page_count * u64::from(page_size.get());
         let geometry = Geometry { page_size, page_count, byte_len };
-        Ok(Box::new(FrozenWal {
+        Ok(FrozenWal {
             path: self.path.clone(),
             connection: Mutex::new(Some(connection)),
             moment: Some(moment),
@@ -201,9 +211,10 @@ impl SqliteEngine {
             point,
             changed,
             mark: WalMark::of(&moment, identity, page_size),
+            identity: Some(identity),
             cache: descriptor_kept_open(&self.path).map(PageCache::of),
             tidy,
-        }))
+        })
     }
 
     /// A database without a WAL; `connection` holds the read lock, which keeps writers out.
@@ -237,6 +248,7 @@ impl SqliteEngine {
                 point,
                 changed: None,
                 mark: None,
+                identity: None,
                 cache: descriptor_kept_open(&self.path).map(PageCache::of),
                 tidy: None,
             };
@@ -298,6 +310,49 @@ impl SqliteEngine {
         Ok(self.copied(file, geometry, point))
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins to read: what becomes of it depends on the database's mode.
+    pub(super) fn begin(&self, request: &FreezeRequest) -> Result<Begun, SnapshotError> {
+        check(&self.path)?;
+        if self.options.immutable {
+            self.refuse_immutable_with_log()?;
+        }
+        let tidy = Tidy::note(&self.path);
+        let connection = open(&self.path, self.options.immutable)?;
+        let held = match begin_read(&connection, &self.path, request)? {
+            Began::Reading => Held::since_now(),
+            Began::HotJournal => return Ok(Begun::HotJournal(connection)),
+        };
+        let mode = connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        let mode = mode.map_err(self.fail("ask for the journal mode of"))?;
+        if mode == "wal" && !self.options.immutable {
+            return Ok(Begun::Wal(connection, tidy));
+        }
+        Ok(Begun::Rollback(connection, held))
+    }
+
+    /// Holds the moment that was begun.
+    pub(super) fn freeze_begun(
+        &self,
+        begun: Begun,
+        request: &FreezeRequest,
+    ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        match begun {
+            Begun::HotJournal(connection) => self.freeze_hot(&connection, request),
+            Begun::Rollback(connection, held) => self.freeze_rollback(connection, request, &held),
+            Begun::Wal(connection, tidy) => {
+                let mark = request.baseline.as_ref().and_then(WalMark::from_token);
+                let known = |moment: &WalMoment, identity, page_size| {
+                    mark.filter(|mark| mark.may_precede(moment, identity, page_size))
+                };
+                Ok(Box::new(self.freeze_wal(connection, tidy, known)?))
+            }
+        }
+    }
+
     fn refuse_immutable_with_log(&self) -> Result<(), SnapshotError> {
         let [wal, _, journal] = sidecars(&self.path);
         for log in [wal, journal] {
@@ -338,23 +393,6 @@ impl Engine for SqliteEngine {
     }
 
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
-        check(&self.path)?;
-        if self.options.immutable {
-            self.refuse_immutable_with_log()?;
-        }
-        let tidy = Tidy::note(&self.path);
-        let connection = open(&self.path, self.options.immutable)?;
-        let held = match begin_read(&connection, &self.path, request)? {
-            Began::Reading => Held::since_now(),
-            Began::HotJournal => return self.freeze_hot(&connection, request),
-        };
-        let mode = connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
-        if mode.map_err(self.fail("ask for the journal mode of"))? == "wal"
-            && !self.options.immutable
-        {
-            self.freeze_wal(connection, request, tidy)
-        } else {
-            self.freeze_rollback(connection, request, &held)
-        }
+        self.freeze_begun(self.begin(request)?, request)
     }
 }

@@ -73,6 +73,11 @@ impl WalMoment {
     pub(crate) const fn is_in_file(&self) -> bool {
         self.backfilled >= self.last_frame
     }
+
+    /// How many frames are not in the database file yet.
+    pub(crate) const fn not_in_file(&self) -> u32 {
+        self.last_frame.saturating_sub(self.backfilled)
+    }
 }
 
 #[cfg(test)]

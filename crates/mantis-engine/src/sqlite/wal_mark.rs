@@ -31,8 +31,13 @@ pub(crate) struct WalMark {
 impl WalMark {
     /// The mark of a moment; none where the WAL holds nothing.
     pub(crate) fn of(moment: &WalMoment, identity: Identity, page_size: PageSize) -> Option<Self> {
+        Some(Self::at(moment, identity, page_size)).filter(|mark| mark.frame > 0)
+    }
+
+    /// The mark of a moment; one of frame 0, where the WAL holds nothing, is of use only to who held the moment since.
+    pub(crate) fn at(moment: &WalMoment, identity: Identity, page_size: PageSize) -> Self {
         let WalMoment { salts, last_frame: frame, checksum, .. } = *moment;
-        (frame > 0).then_some(Self { identity, page_size, salts, frame, checksum })
+        Self { identity, page_size, salts, frame, checksum }
     }
 
     pub(crate) fn to_token(self) -> SnapshotToken {

@@ -1,0 +1,371 @@
+//! A database in WAL mode that is followed: between snapshots a read mark is held, so that every one of them knows which pages changed.
+//!
+//! # Why nothing is overwritten unseen
+//! A guard is a read transaction: that of the last snapshot, which is kept when the snapshot ends.
+//!
+//! - Where its moment has frames that are not in the file, or its read mark is not 0, it keeps the WAL from being begun anew: what
+//!   changed since is in the frames behind it ([`super::wal_mark`]).
+//! - Where everything was in the file, SQLite may have given it mark 0. Then a writer may begin the WAL anew, once; but no checkpoint can
+//!   write to the file, and a WAL of which something is not in the file cannot be begun anew. So what changed since is in all frames of
+//!   the WAL as it is now.
+//!
+//! The salts and checksums are compared all the same. Where they do not fit, which they do not when another program let go of the locks
+//! of this process, or the file was replaced, that is a gap: nothing is said to be known, and the next backup compares all pages.
+//!
+//! # Why the WAL stays bounded
+//! A guard that stays keeps checkpoints from going past it, so that the WAL grows. [`Engine::relieve`] moves it: a guard of a later
+//! moment is taken before the one in hand is let go of, and the pages that changed in between are noted, not their contents, which are
+//! read with the next snapshot. Once a checkpoint has put the whole WAL into the file, a guard with mark 0 lets the next writer begin it anew.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mantis_page::{PageNo, PageSet, PageSize};
+use mantis_snapshot::{
+    Changed, ConsistencyPoint, Engine, FreezeRequest, FrozenPages, Geometry, Outcome, Relief,
+    SnapshotError, SnapshotToken, SourceInfo,
+};
+use rusqlite::Connection;
+
+use super::checkpointer::Checkpointer;
+use super::connection::sqlite_error;
+use super::frozen_wal::{FrozenWal, read_moment};
+use super::live_file::has_moved;
+use super::outside::{Begun, SqliteEngine, Tidy};
+use super::wal_index::WalMoment;
+use super::wal_mark::WalMark;
+use super::wal_scan::{FRAME_HEADER_LEN, WAL_HEADER_LEN};
+use crate::source_file::Identity;
+
+/// Snapshots since which changed pages are known: the one that was stored last, and some behind it that perhaps were.
+const MARKS: usize = 4;
+/// How long a guard of a later moment is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Checkpoints beside writers that are tried, one after another, before writers are asked to wait.
+const TRIES: usize = 3;
+/// Frames that are put into the file while writers wait, at most: as many as SQLite's own checkpoints usually are of, for which the writer
+/// waits as well.
+const LITTLE: u32 = 1000;
+/// The WAL may be so many times as long as asked for before the database is let go of.
+const TOO_LONG: u64 = 16;
+
+/// A read transaction that is kept.
+struct Guard {
+    connection: Connection,
+    moment: WalMoment,
+    identity: Identity,
+    page_size: PageSize,
+    /// Removes what opening the database left beside it, once the connection is closed.
+    _tidy: Option<Tidy>,
+}
+
+/// What is known of the database since the guard's moment.
+#[derive(Default)]
+struct Followed {
+    guard: Option<Guard>,
+    /// Snapshots, oldest first, each with the pages that changed from its moment to the guard's.
+    marks: Vec<(SnapshotToken, PageSet)>,
+    /// Snapshots that have not ended.
+    open: usize,
+    gaps: u64,
+}
+
+impl Guard {
+    /// The WAL's length that its moment tells, in bytes.
+    fn wal_len(&self) -> u64 {
+        let frame = u64::from(self.page_size.get()) + FRAME_HEADER_LEN as u64;
+        WAL_HEADER_LEN as u64 + u64::from(self.moment.last_frame) * frame
+    }
+
+    /// Where in the WAL of a later moment the frames begin that came after this one's; none where that cannot be told.
+    fn mark(&self, moment: &WalMoment, identity: Identity, page_size: PageSize) -> Option<WalMark> {
+        let mark = WalMark::at(&self.moment, self.identity, self.page_size);
+        if mark.may_precede(moment, identity, page_size) {
+            return Some(mark);
+        }
+        let same = identity == self.identity && page_size == self.page_size;
+        let (old, new) = (self.moment, moment);
+        // A WAL that never held a frame has no salts yet; one that is begun anew counts the first of them up.
+        let anew = old.last_frame == 0 || new.salts[0] == old.salts[0].wrapping_add(1);
+        let WalMoment { salts, checksum, .. } = *new;
+        let mark = WalMark { identity, page_size, salts, frame: 0, checksum };
+        (same && old.is_in_file() && anew && new.backfilled == 0).then_some(mark)
+    }
+}
+
+impl Followed {
+    fn carried(&self, token: &SnapshotToken) -> Option<&PageSet> {
+        self.marks.iter().find(|(known, _)| known == token).map(|(_, pages)| pages)
+    }
+
+    fn gap(&mut self, object: &str, what: &str) {
+        tracing::warn!(source = %object, "{what}: the next backup compares all pages");
+        self.gaps += 1;
+        self.marks.clear();
+    }
+
+    /// Puts a later guard in the place of the one in hand. `since`: the pages that changed in between.
+    fn advance(&mut self, guard: Guard, since: Option<&PageSet>) {
+        match since {
+            Some(pages) => self.marks.iter_mut().for_each(|(_, known)| known.union_with(pages)),
+            None => self.marks.clear(),
+        }
+        self.guard = Some(guard);
+    }
+}
+
+/// A SQLite database from outside that is backed up again and again. Held open from its first snapshot on.
+///
+/// Unlike [`SqliteEngine`], it may write: [`Engine::relieve`] has SQLite put the WAL into the database file, as the application's own
+/// checkpoints do.
+pub struct SqliteFollower {
+    engine: SqliteEngine,
+    state: Arc<Mutex<Followed>>,
+}
+
+impl std::fmt::Debug for SqliteFollower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteFollower").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+fn locked(state: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SqliteFollower {
+    /// Follows a database.
+    #[must_use]
+    pub fn new(engine: SqliteEngine) -> Self {
+        Self { engine, state: Arc::default() }
+    }
+
+    fn object(&self) -> String {
+        self.engine.path().display().to_string()
+    }
+
+    /// Takes a guard of the moment that is now.
+    fn move_on(&self, state: &mut Followed) -> Result<(), SnapshotError> {
+        let deadline = Some(Instant::now() + PATIENCE);
+        let request = FreezeRequest { deadline, patience: PATIENCE, ..FreezeRequest::default() };
+        let Begun::Wal(connection, tidy) = self.engine.begin(&request)? else {
+            state.guard = None;
+            state.gap(&self.object(), "the database is not in WAL mode any more");
+            return Ok(());
+        };
+        let known = |moment: &WalMoment, identity, page_size| {
+            state.guard.as_ref().and_then(|guard| guard.mark(moment, identity, page_size))
+        };
+        let frozen = self.engine.freeze_wal(connection, tidy, known)?;
+        let since = frozen.changed.clone();
+        let Some(guard) = guard_of(frozen) else { return Ok(()) };
+        if since.is_none() && !state.marks.is_empty() {
+            state.gap(&self.object(), "the WAL was begun anew unseen");
+        }
+        state.advance(guard, since.as_ref());
+        Ok(())
+    }
+
+    /// Has the WAL put into the file; what of it could not be is left. With `held`, nobody writes meanwhile.
+    fn checkpoint_and_move_on(
+        &self,
+        state: &mut Followed,
+        checkpointer: &Checkpointer,
+    ) -> Result<bool, SnapshotError> {
+        checkpointer.checkpoint()?;
+        self.move_on(state)?;
+        Ok(state.guard.as_ref().is_none_or(|guard| guard.moment.is_in_file()))
+    }
+
+    fn put_into_file(&self, state: &mut Followed, limit: u64) -> Result<Relief, SnapshotError> {
+        let checkpointer = Checkpointer::open(self.engine.path())?;
+        // Writers that never pause always are some frames ahead. They may go on being so for a while, and are held only where little
+        // is left to do.
+        let may_hold = |guard: &Guard| {
+            guard.wal_len() >= limit.saturating_mul(2) && guard.moment.not_in_file() <= LITTLE
+        };
+        let mut tries = 0..TRIES;
+        loop {
+            if tries.next().is_none() {
+                return Ok(Relief::default());
+            }
+            if self.checkpoint_and_move_on(state, &checkpointer)? {
+                return Ok(Relief { relieved: true, writers_held: Duration::ZERO });
+            }
+            if state.guard.as_ref().is_some_and(may_hold) {
+                break;
+            }
+        }
+        let Some(held) = checkpointer.hold_writers()? else { return Ok(Relief::default()) };
+        let relieved =
+            self.move_on(state).and_then(|()| self.checkpoint_and_move_on(state, &checkpointer));
+        let writers_held = held.release()?;
+        Ok(Relief { relieved: relieved?, writers_held })
+    }
+}
+
+/// The read transaction of a moment, to be kept; none where it has none.
+fn guard_of(mut frozen: FrozenWal) -> Option<Guard> {
+    let (connection, moment) = (frozen.take_connection()?, frozen.moment?);
+    let identity = frozen.identity?;
+    let page_size = frozen.geometry.page_size;
+    Some(Guard { connection, moment, identity, page_size, _tidy: frozen.tidy.take() })
+}
+
+impl Engine for SqliteFollower {
+    fn info(&self) -> Result<SourceInfo, SnapshotError> {
+        self.engine.info()
+    }
+
+    fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let mut state = locked(&self.state);
+        let (connection, tidy) = match self.engine.begin(request)? {
+            Begun::Wal(connection, tidy) => (connection, tidy),
+            begun => {
+                state.guard = None;
+                state.marks.clear();
+                return self.engine.freeze_begun(begun, request);
+            }
+        };
+        let carried = request.baseline.as_ref().and_then(|token| state.carried(token)).cloned();
+        let earlier = request.baseline.as_ref().and_then(WalMark::from_token);
+        let known = |moment: &WalMoment, identity, page_size| match &carried {
+            Some(_) => {
+                state.guard.as_ref().and_then(|guard| guard.mark(moment, identity, page_size))
+            }
+            None => earlier.filter(|mark| mark.may_precede(moment, identity, page_size)),
+        };
+        let mut frozen = self.engine.freeze_wal(connection, tidy, known)?;
+        let mut since_guard = None;
+        if let Some(mut pages) = carried {
+            since_guard = frozen.changed.take();
+            match &since_guard {
+                None => {
+                    state
+                        .gap(&self.object(), "the WAL was begun anew unseen, or the file replaced");
+                }
+                Some(since) => {
+                    pages.union_with(since);
+                    frozen.changed = Some(pages);
+                }
+            }
+        }
+        state.open += 1;
+        drop(state);
+        let (point, geometry) = (frozen.point.clone(), frozen.geometry);
+        let state = Arc::clone(&self.state);
+        Ok(Box::new(FollowedWal { point, geometry, frozen: Some(frozen), since_guard, state }))
+    }
+
+    fn is_idle(&self) -> Result<bool, SnapshotError> {
+        let state = locked(&self.state);
+        let (Some(guard), Some((_, changed))) = (&state.guard, state.marks.last()) else {
+            return Ok(false);
+        };
+        let fail = |error| sqlite_error("look after", self.engine.path(), error);
+        if !changed.is_empty() || has_moved(&guard.connection).map_err(fail)? {
+            return Ok(false);
+        }
+        let now = read_moment(&guard.connection).map_err(fail)?;
+        let of = |moment: &WalMoment| (moment.last_frame, moment.salts, moment.checksum);
+        Ok(now.is_some_and(|now| of(&now) == of(&guard.moment)))
+    }
+
+    fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {
+        let mut state = locked(&self.state);
+        let Some(guard) = state.guard.as_ref().filter(|_| state.open == 0) else {
+            return Ok(Relief::default());
+        };
+        let fail = |error| sqlite_error("look after", self.engine.path(), error);
+        let now = read_moment(&guard.connection).map_err(fail)?;
+        let frames = now.map_or(0, |now| now.last_frame.max(guard.moment.last_frame));
+        let len = u64::from(frames) * (u64::from(guard.page_size.get()) + FRAME_HEADER_LEN as u64);
+        // Nothing to be gained where all of it is in the file: the next writer begins it anew.
+        if len <= limit || guard.moment.is_in_file() && now == Some(guard.moment) {
+            return Ok(Relief::default());
+        }
+        let relief = self.put_into_file(&mut state, limit);
+        let grown = len > limit.saturating_mul(TOO_LONG);
+        if grown && !matches!(&relief, Ok(Relief { relieved: true, .. })) {
+            // The disk must not fill up for the sake of a backup.
+            state.guard = None;
+            state.gap(
+                &self.object(),
+                "the WAL grows and cannot be put into the file, so it is let go of",
+            );
+        }
+        relief
+    }
+
+    fn gaps(&self) -> u64 {
+        locked(&self.state).gaps
+    }
+}
+
+/// A snapshot whose read transaction becomes the guard.
+struct FollowedWal {
+    point: ConsistencyPoint,
+    geometry: Geometry,
+    /// None once it has ended.
+    frozen: Option<FrozenWal>,
+    /// The pages that changed since the guard's moment, where that is known.
+    since_guard: Option<PageSet>,
+    state: Arc<Mutex<Followed>>,
+}
+
+impl FollowedWal {
+    fn frozen(&self) -> Result<&FrozenWal, SnapshotError> {
+        self.frozen.as_ref().ok_or(SnapshotError::Cancelled)
+    }
+}
+
+impl FrozenPages for FollowedWal {
+    fn point(&self) -> &ConsistencyPoint {
+        &self.point
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
+        self.frozen()?.read_pages(first, buf)
+    }
+
+    fn changed(&self) -> Changed<'_> {
+        self.frozen.as_ref().map_or(Changed::Unknown, FrozenWal::changed)
+    }
+
+    fn health(&self) -> Result<(), SnapshotError> {
+        self.frozen()?.health()
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
+        let Some(frozen) = self.frozen.take() else { return Err(SnapshotError::Cancelled) };
+        let mut state = locked(&self.state);
+        state.open -= 1;
+        frozen.health()?;
+        let (Outcome::Committed, Some(mark)) = (outcome, frozen.mark_now()) else {
+            return Ok(None);
+        };
+        let Some(guard) = guard_of(frozen) else { return Ok(None) };
+        let token = mark.to_token();
+        state.advance(guard, self.since_guard.as_ref());
+        state.marks.push((token.clone(), PageSet::new()));
+        let old = state.marks.len().saturating_sub(MARKS);
+        state.marks.drain(..old);
+        Ok(Some(token))
+    }
+}
+
+impl Drop for FollowedWal {
+    fn drop(&mut self) {
+        if self.frozen.take().is_some() {
+            locked(&self.state).open -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "follower_tests.rs"]
+mod tests;
