@@ -30,3 +30,4 @@ mod simulated_year;
 mod soak;
 mod sources;
 mod transfer;
+mod watch;

@@ -166,7 +166,7 @@ impl Drop for Writer {
 }
 
 const PYTHON_WRITER: &str = r"
-import random, sqlite3, sys
+import random, sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 db.execute('pragma synchronous=off')
 r, seq = random.Random(), db.execute('select seq from state').fetchone()[0]
@@ -181,6 +181,7 @@ while True:
     db.execute('update state set seq = ?', (seq,))
     db.execute('commit')
     if seq % 97 == 0: db.execute('pragma wal_checkpoint(passive)')
+    if sys.argv[2] == 'paced': time.sleep(0.001)
     if seq % 4001 == 0 and sys.argv[2] == 'vacuum':
         try: db.execute('vacuum')
         except sqlite3.OperationalError: pass
@@ -212,7 +213,19 @@ pub fn make_bank(path: &Path, mode: &str, page_size: u32) {
 /// Without Python.
 #[must_use]
 pub fn start_python(path: &Path, vacuum: bool) -> Writer {
-    let mode = if vacuum { "vacuum" } else { "plain" };
+    start_python_as(path, if vacuum { "vacuum" } else { "plain" })
+}
+
+/// Starts the same, with a pause of a millisecond after each transaction.
+///
+/// # Panics
+/// Without Python.
+#[must_use]
+pub fn start_paced_python(path: &Path) -> Writer {
+    start_python_as(path, "paced")
+}
+
+fn start_python_as(path: &Path, mode: &str) -> Writer {
     let child = Command::new("python3")
         .args(["-c", PYTHON_WRITER])
         .arg(path)

@@ -30,6 +30,24 @@ pub(crate) fn size_or_none(text: &str) -> Result<u64, String> {
     }
 }
 
+/// How long a log may grow: a number of bytes that is worth a checkpoint.
+#[cfg(feature = "cli")]
+pub(crate) fn log_len(text: &str) -> Result<u64, String> {
+    size_or_none(text)
+        .ok()
+        .filter(|len| *len >= 1 << 20)
+        .ok_or_else(|| "give a size of 1MiB or more, such as 16MiB".into())
+}
+
+/// From one look at a source to the next.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let longest = Duration::from_secs(24 * 3600);
+    duration(text)
+        .ok()
+        .filter(|time| (Duration::from_millis(100)..=longest).contains(time))
+        .ok_or_else(|| "give a time from 100ms to 24h, such as 5s".into())
+}
+
 /// A share from 0 to 1: `0.1`, `10%`.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     let parsed = match text.trim().strip_suffix('%') {
@@ -51,6 +69,15 @@ mod tests {
         assert_eq!((share("0.1"), share("5 %")), (Ok(0.1), Ok(0.05)));
         assert!(share("1.1").is_err() && share("-1%").is_err() && share("x").is_err());
         assert_eq!((grace("0s"), grace("1h")), (Ok(Duration::ZERO), Ok(Duration::from_secs(3600))));
+    }
+
+    #[test]
+    fn reads_intervals() {
+        assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert!(["0s", "1ms", "25h", "5", "x"].iter().all(|text| interval(text).is_err()));
+        assert_eq!(log_len("16MiB"), Ok(16 << 20));
+        assert!(["0", "1000", "1MiB/s"].iter().all(|text| log_len(text).is_err()));
     }
 
     #[test]

@@ -69,6 +69,23 @@ impl Source {
         stem.to_string_lossy().into_owned()
     }
 
+    /// The engine over this database, for one backup after another: it keeps in mind what changed in between.
+    ///
+    /// # Errors
+    /// As [`Self::engine`], and for an engine that cannot do so from outside.
+    #[cfg(feature = "sqlite")]
+    pub fn follower(&self, options: &SourceOptions) -> Result<Box<dyn Engine>, Error> {
+        use mantis_engine::sqlite::{SqliteEngine, SqliteFollower};
+        if self.kind != EngineKind::Sqlite {
+            return Err(Error::usage(
+                format!("{} databases cannot be watched from outside", self.kind.name()),
+                "back it up by schedule, or watch it in the application, with the library",
+            ));
+        }
+        let engine = SqliteEngine::with_options(&self.path, options.sqlite)?;
+        Ok(Box::new(SqliteFollower::new(engine)))
+    }
+
     /// The engine over this database.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod retention;
 mod schedule;
 mod transfer;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub(crate) use retention::{RetentionCommand, SimulateArgs};
 pub(crate) use schedule::{DaemonArgs, ScheduleCommand, ServeArgs};
 pub(crate) use transfer::{CopyArgs, ExportArgs, ImportArgs};
 pub(crate) use verify::VerifyArgs;
+pub(crate) use watch::WatchArgs;
 
 /// Hot backups of live databases: consistent while they are written, without making writers wait.
 #[derive(Debug, Parser)]
@@ -130,6 +132,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Back up databases while they are written
     Backup(BackupArgs),
+    /// Protect databases continuously: a backup of what changed every few seconds
+    Watch(WatchArgs),
     /// List backups, newest last
     List(ListArgs),
     /// Show all about one backup

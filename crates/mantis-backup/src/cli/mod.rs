@@ -102,6 +102,7 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
     // writer, does not.
     let priority = match &cli.command {
         Command::Backup(args) => args.priority,
+        Command::Watch(args) => args.priority,
         Command::Demo(_) => Priority::Low,
         _ => Priority::Normal,
     };
@@ -121,6 +122,7 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
             Command::Demo(args) => commands::demo::run(&context, args).await,
             Command::Init(args) => commands::init::run(&context, args).await,
             Command::Backup(args) => commands::backup::run(&context, args).await,
+            Command::Watch(args) => commands::watch::run(&context, args).await,
             Command::List(args) => commands::list::run(&context, args).await,
             Command::Show { id } => commands::show::run(&context, id).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,

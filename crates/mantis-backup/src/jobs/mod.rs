@@ -10,6 +10,7 @@ mod prune;
 mod restore;
 mod salvage;
 mod transfer;
+mod watch;
 
 pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};
@@ -21,3 +22,4 @@ pub use prune::{PruneJob, Pruned, prune};
 pub use restore::{RestoreJob, Restored, restore};
 pub use salvage::salvage;
 pub use transfer::{ImportJob, export_to, export_to_file, import};
+pub use watch::{WatchEvent, WatchJob, watch};

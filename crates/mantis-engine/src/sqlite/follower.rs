@@ -20,7 +20,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mantis_page::{PageNo, PageSet, PageSize};
+use mantis_page::{PageNo, PageSet};
 use mantis_snapshot::{
     Changed, ConsistencyPoint, Engine, FreezeRequest, FrozenPages, Geometry, Outcome, Relief,
     SnapshotError, SnapshotToken, SourceInfo,
@@ -30,13 +30,15 @@ use rusqlite::Connection;
 use super::checkpointer::Checkpointer;
 use super::connection::sqlite_error;
 use super::frozen_wal::{FrozenWal, read_moment};
-use super::live_file::has_moved;
-use super::outside::{Begun, SqliteEngine, Tidy};
+use super::live_file::{Handle, has_moved};
+use super::outside::{Begun, SqliteEngine, Tidy, WalView};
+use super::wal_changes::pages_behind;
 use super::wal_index::WalMoment;
 use super::wal_mark::WalMark;
 use super::wal_scan::{FRAME_HEADER_LEN, WAL_HEADER_LEN};
-use crate::source_file::Identity;
 
+/// What is said of a gap.
+const UNSEEN: &str = "the WAL was begun anew unseen, or the file replaced";
 /// Snapshots since which changed pages are known: the one that was stored last, and some behind it that perhaps were.
 const MARKS: usize = 4;
 /// How long a guard of a later moment is waited for.
@@ -52,9 +54,7 @@ const TOO_LONG: u64 = 16;
 /// A read transaction that is kept.
 struct Guard {
     connection: Connection,
-    moment: WalMoment,
-    identity: Identity,
-    page_size: PageSize,
+    view: WalView,
     /// Removes what opening the database left beside it, once the connection is closed.
     _tidy: Option<Tidy>,
 }
@@ -73,22 +73,36 @@ struct Followed {
 impl Guard {
     /// The WAL's length that its moment tells, in bytes.
     fn wal_len(&self) -> u64 {
-        let frame = u64::from(self.page_size.get()) + FRAME_HEADER_LEN as u64;
-        WAL_HEADER_LEN as u64 + u64::from(self.moment.last_frame) * frame
+        wal_len(&self.view, self.view.moment.last_frame)
+    }
+
+    /// The pages that changed from its moment to a later one, which another read transaction sees; none where that cannot be told.
+    fn changed_until(
+        &self,
+        later: &WalView,
+        connection: &Connection,
+    ) -> Result<Option<PageSet>, rusqlite::Error> {
+        let Some(mark) = self.mark(later) else { return Ok(None) };
+        let log = Handle::log(connection);
+        // Without a frame there may be no WAL at all.
+        pages_behind(&mark, &later.moment, later.page_size, |offset, buf| match &log {
+            Ok(log) => log.read_at(offset, buf),
+            Err(_) => Err(rusqlite::Error::InvalidQuery),
+        })
     }
 
     /// Where in the WAL of a later moment the frames begin that came after this one's; none where that cannot be told.
-    fn mark(&self, moment: &WalMoment, identity: Identity, page_size: PageSize) -> Option<WalMark> {
-        let mark = WalMark::at(&self.moment, self.identity, self.page_size);
-        if mark.may_precede(moment, identity, page_size) {
+    fn mark(&self, later: &WalView) -> Option<WalMark> {
+        let (old, new, identity) = (&self.view.moment, &later.moment, later.identity);
+        let mark = WalMark::at(old, self.view.identity, self.view.page_size);
+        if mark.may_precede(new, identity, later.page_size) {
             return Some(mark);
         }
-        let same = identity == self.identity && page_size == self.page_size;
-        let (old, new) = (self.moment, moment);
+        let same = identity == self.view.identity && later.page_size == self.view.page_size;
         // A WAL that never held a frame has no salts yet; one that is begun anew counts the first of them up.
         let anew = old.last_frame == 0 || new.salts[0] == old.salts[0].wrapping_add(1);
         let WalMoment { salts, checksum, .. } = *new;
-        let mark = WalMark { identity, page_size, salts, frame: 0, checksum };
+        let mark = WalMark { identity, page_size: later.page_size, salts, frame: 0, checksum };
         (same && old.is_in_file() && anew && new.backfilled == 0).then_some(mark)
     }
 }
@@ -129,6 +143,12 @@ impl std::fmt::Debug for SqliteFollower {
     }
 }
 
+/// The length of a WAL with so many frames, in bytes.
+fn wal_len(view: &WalView, frames: u32) -> u64 {
+    let frame = u64::from(view.page_size.get()) + FRAME_HEADER_LEN as u64;
+    WAL_HEADER_LEN as u64 + u64::from(frames) * frame
+}
+
 fn locked(state: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -153,20 +173,29 @@ impl SqliteFollower {
             state.gap(&self.object(), "the database is not in WAL mode any more");
             return Ok(());
         };
-        let known = |moment: &WalMoment, identity, page_size| {
-            state.guard.as_ref().and_then(|guard| guard.mark(moment, identity, page_size))
-        };
-        let frozen = self.engine.freeze_wal(connection, tidy, known)?;
-        let since = frozen.changed.clone();
-        let Some(guard) = guard_of(frozen) else { return Ok(()) };
+        let view = self.engine.wal_view(&connection)?;
+        let since = self.since_guard(state, &view, &connection)?;
         if since.is_none() && !state.marks.is_empty() {
-            state.gap(&self.object(), "the WAL was begun anew unseen");
+            state.gap(&self.object(), UNSEEN);
         }
-        state.advance(guard, since.as_ref());
+        state.advance(Guard { connection, view, _tidy: tidy }, since.as_ref());
         Ok(())
     }
 
-    /// Has the WAL put into the file; what of it could not be is left. With `held`, nobody writes meanwhile.
+    /// The pages that changed since the guard's moment.
+    fn since_guard(
+        &self,
+        state: &Followed,
+        view: &WalView,
+        connection: &Connection,
+    ) -> Result<Option<PageSet>, SnapshotError> {
+        let Some(guard) = &state.guard else { return Ok(None) };
+        guard
+            .changed_until(view, connection)
+            .map_err(|error| sqlite_error("read the WAL of", self.engine.path(), error))
+    }
+
+    /// Has the WAL put into the file up to the guard's moment, and takes a later guard; whether all of the WAL was in the file then.
     fn checkpoint_and_move_on(
         &self,
         state: &mut Followed,
@@ -174,7 +203,7 @@ impl SqliteFollower {
     ) -> Result<bool, SnapshotError> {
         checkpointer.checkpoint()?;
         self.move_on(state)?;
-        Ok(state.guard.as_ref().is_none_or(|guard| guard.moment.is_in_file()))
+        Ok(state.guard.as_ref().is_none_or(|guard| guard.view.moment.is_in_file()))
     }
 
     fn put_into_file(&self, state: &mut Followed, limit: u64) -> Result<Relief, SnapshotError> {
@@ -182,19 +211,16 @@ impl SqliteFollower {
         // Writers that never pause always are some frames ahead. They may go on being so for a while, and are held only where little
         // is left to do.
         let may_hold = |guard: &Guard| {
-            guard.wal_len() >= limit.saturating_mul(2) && guard.moment.not_in_file() <= LITTLE
+            guard.wal_len() >= limit.saturating_mul(2) && guard.view.moment.not_in_file() <= LITTLE
         };
-        let mut tries = 0..TRIES;
-        loop {
-            if tries.next().is_none() {
-                return Ok(Relief::default());
-            }
+        // Each try has less to do than the one before, as it takes less time.
+        for _ in 0..TRIES {
             if self.checkpoint_and_move_on(state, &checkpointer)? {
                 return Ok(Relief { relieved: true, writers_held: Duration::ZERO });
             }
-            if state.guard.as_ref().is_some_and(may_hold) {
-                break;
-            }
+        }
+        if !state.guard.as_ref().is_some_and(may_hold) {
+            return Ok(Relief::default());
         }
         let Some(held) = checkpointer.hold_writers()? else { return Ok(Relief::default()) };
         let relieved =
@@ -202,14 +228,6 @@ impl SqliteFollower {
         let writers_held = held.release()?;
         Ok(Relief { relieved: relieved?, writers_held })
     }
-}
-
-/// The read transaction of a moment, to be kept; none where it has none.
-fn guard_of(mut frozen: FrozenWal) -> Option<Guard> {
-    let (connection, moment) = (frozen.take_connection()?, frozen.moment?);
-    let identity = frozen.identity?;
-    let page_size = frozen.geometry.page_size;
-    Some(Guard { connection, moment, identity, page_size, _tidy: frozen.tidy.take() })
 }
 
 impl Engine for SqliteFollower {
@@ -227,34 +245,36 @@ impl Engine for SqliteFollower {
                 return self.engine.freeze_begun(begun, request);
             }
         };
-        let carried = request.baseline.as_ref().and_then(|token| state.carried(token)).cloned();
-        let earlier = request.baseline.as_ref().and_then(WalMark::from_token);
-        let known = |moment: &WalMoment, identity, page_size| match &carried {
-            Some(_) => {
-                state.guard.as_ref().and_then(|guard| guard.mark(moment, identity, page_size))
+        let view = self.engine.wal_view(&connection)?;
+        let baseline = request.baseline.as_ref();
+        let carried = baseline.and_then(|token| state.carried(token)).cloned();
+        let (mut since_guard, mut mark) = (None, None);
+        if carried.is_some() {
+            since_guard = self.since_guard(&state, &view, &connection)?;
+            if since_guard.is_none() {
+                state.gap(&self.object(), UNSEEN);
             }
-            None => earlier.filter(|mark| mark.may_precede(moment, identity, page_size)),
-        };
-        let mut frozen = self.engine.freeze_wal(connection, tidy, known)?;
-        let mut since_guard = None;
-        if let Some(mut pages) = carried {
-            since_guard = frozen.changed.take();
-            match &since_guard {
-                None => {
-                    state
-                        .gap(&self.object(), "the WAL was begun anew unseen, or the file replaced");
-                }
-                Some(since) => {
-                    pages.union_with(since);
-                    frozen.changed = Some(pages);
-                }
-            }
+        } else {
+            // What the token itself tells, as without a follower.
+            mark = baseline.and_then(|token| view.mark(token));
+        }
+        let mut frozen = self.engine.freeze_wal(connection, view, mark, tidy)?;
+        if let (Some(mut pages), Some(since)) = (carried, &since_guard) {
+            pages.union_with(since);
+            frozen.changed = Some(pages);
         }
         state.open += 1;
         drop(state);
         let (point, geometry) = (frozen.point.clone(), frozen.geometry);
         let state = Arc::clone(&self.state);
-        Ok(Box::new(FollowedWal { point, geometry, frozen: Some(frozen), since_guard, state }))
+        Ok(Box::new(FollowedWal {
+            point,
+            geometry,
+            view,
+            frozen: Some(frozen),
+            since_guard,
+            state,
+        }))
     }
 
     fn is_idle(&self) -> Result<bool, SnapshotError> {
@@ -268,7 +288,7 @@ impl Engine for SqliteFollower {
         }
         let now = read_moment(&guard.connection).map_err(fail)?;
         let of = |moment: &WalMoment| (moment.last_frame, moment.salts, moment.checksum);
-        Ok(now.is_some_and(|now| of(&now) == of(&guard.moment)))
+        Ok(now.is_some_and(|now| of(&now) == of(&guard.view.moment)))
     }
 
     fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {
@@ -278,10 +298,10 @@ impl Engine for SqliteFollower {
         };
         let fail = |error| sqlite_error("look after", self.engine.path(), error);
         let now = read_moment(&guard.connection).map_err(fail)?;
-        let frames = now.map_or(0, |now| now.last_frame.max(guard.moment.last_frame));
-        let len = u64::from(frames) * (u64::from(guard.page_size.get()) + FRAME_HEADER_LEN as u64);
+        let frames = now.map_or(0, |now| now.last_frame.max(guard.view.moment.last_frame));
+        let len = wal_len(&guard.view, frames);
         // Nothing to be gained where all of it is in the file: the next writer begins it anew.
-        if len <= limit || guard.moment.is_in_file() && now == Some(guard.moment) {
+        if len <= limit || guard.view.moment.is_in_file() && now == Some(guard.view.moment) {
             return Ok(Relief::default());
         }
         let relief = self.put_into_file(&mut state, limit);
@@ -306,6 +326,7 @@ impl Engine for SqliteFollower {
 struct FollowedWal {
     point: ConsistencyPoint,
     geometry: Geometry,
+    view: WalView,
     /// None once it has ended.
     frozen: Option<FrozenWal>,
     /// The pages that changed since the guard's moment, where that is known.
@@ -341,16 +362,17 @@ impl FrozenPages for FollowedWal {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
-        let Some(frozen) = self.frozen.take() else { return Err(SnapshotError::Cancelled) };
+        let Some(mut frozen) = self.frozen.take() else { return Err(SnapshotError::Cancelled) };
         let mut state = locked(&self.state);
         state.open -= 1;
         frozen.health()?;
-        let (Outcome::Committed, Some(mark)) = (outcome, frozen.mark_now()) else {
+        if outcome != Outcome::Committed {
             return Ok(None);
-        };
-        let Some(guard) = guard_of(frozen) else { return Ok(None) };
-        let token = mark.to_token();
-        state.advance(guard, self.since_guard.as_ref());
+        }
+        let (view, tidy) = (self.view, frozen.tidy.take());
+        let Some(connection) = frozen.take_connection() else { return Ok(None) };
+        let token = WalMark::at(&view.moment, view.identity, view.page_size).to_token();
+        state.advance(Guard { connection, view, _tidy: tidy }, self.since_guard.as_ref());
         state.marks.push((token.clone(), PageSet::new()));
         let old = state.marks.len().saturating_sub(MARKS);
         state.marks.drain(..old);

@@ -1,3 +1,5 @@
+//! What a follower says of changed pages is proved against the pages themselves.
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -102,7 +104,7 @@ fn what_changed_is_known_however_often_the_wal_is_begun_anew() {
         assert!((1..200).contains(&changed), "{changed}");
         let relief = watcher.follower.relieve(100 * 4096).unwrap();
         assert_eq!(relief.writers_held, Duration::ZERO, "nobody writes: nobody is to wait");
-        let now = locked(&watcher.follower.state).guard.as_ref().unwrap().moment.salts;
+        let now = locked(&watcher.follower.state).guard.as_ref().unwrap().view.moment.salts;
         begun_anew += u64::from(salts.replace(now).is_some_and(|before| before != now));
         assert!(wal_len(&path) < 300 * 4096, "{}", wal_len(&path));
     }

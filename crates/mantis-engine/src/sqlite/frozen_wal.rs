@@ -27,7 +27,6 @@ use mantis_snapshot::{
 use rusqlite::Connection;
 
 use crate::page_cache::PageCache;
-use crate::source_file::Identity;
 
 use super::connection::sqlite_error;
 use super::header::lock_page;
@@ -50,8 +49,6 @@ pub(crate) struct FrozenWal {
     pub(crate) changed: Option<PageSet>,
     /// What tells the next snapshot which pages changed since this one.
     pub(crate) mark: Option<WalMark>,
-    /// Which file it is of, in WAL mode.
-    pub(crate) identity: Option<Identity>,
     /// Leaves the page cache as it was.
     pub(crate) cache: Option<PageCache>,
     /// Undo what opening the database left beside it, once the connection is closed.
@@ -96,8 +93,7 @@ pub(crate) fn scan(
     // After a crash the same frame may be another one: then nothing is known of what was before.
     let mut since = None;
     if let Some(mark) = mark
-        && (mark.frame == 0
-            || sums_at(mark.frame, moment.salts, page_size, read)? == Ok(mark.checksum))
+        && sums_at(mark.frame, moment.salts, page_size, read)? == Ok(mark.checksum)
     {
         since = Some(Since::new(mark));
     }
@@ -119,9 +115,6 @@ fn changes_in_file(
     if mark.frame == moment.last_frame {
         return (mark.checksum == moment.checksum).then(|| since.pages());
     }
-    if mark.frame == 0 {
-        return None;
-    }
     let log = Handle::log(connection).ok()?;
     let read = |offset: u64, buf: &mut [u8]| log.read_at(offset, buf);
     let known = sums_at(mark.frame, moment.salts, mark.page_size, read).ok()?;
@@ -136,11 +129,6 @@ impl FrozenWal {
     /// The read transaction, for who goes on holding it.
     pub(crate) fn take_connection(&mut self) -> Option<Connection> {
         self.locked().take()
-    }
-
-    /// The mark of its moment, in WAL mode, even where the WAL holds nothing.
-    pub(crate) fn mark_now(&self) -> Option<WalMark> {
-        Some(WalMark::at(&self.moment?, self.identity?, self.geometry.page_size))
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Connection>> {

@@ -24,6 +24,7 @@ mod live_file;
 mod outside;
 mod rollback;
 pub mod vfs;
+mod wal_changes;
 mod wal_index;
 mod wal_mark;
 mod wal_scan;

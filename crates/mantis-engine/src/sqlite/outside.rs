@@ -8,7 +8,7 @@ use std::time::Duration;
 use mantis_page::{Lsn, PageSize};
 use mantis_snapshot::{
     ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
-    SourceInfo,
+    SnapshotToken, SourceInfo,
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -67,6 +67,23 @@ impl Tidy {
     fn note(path: &Path) -> Option<Self> {
         let [wal, shm, _] = sidecars(path);
         (!wal.exists() && !shm.exists()).then(|| Self { path: path.to_owned() })
+    }
+}
+
+/// What a read transaction in WAL mode sees.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WalView {
+    pub(super) moment: WalMoment,
+    pub(super) page_size: PageSize,
+    pub(super) page_count: u64,
+    pub(super) identity: Identity,
+}
+
+impl WalView {
+    /// The mark of a token, where it may precede what is seen.
+    pub(super) fn mark(&self, token: &SnapshotToken) -> Option<WalMark> {
+        let mark = WalMark::from_token(token)?;
+        mark.may_precede(&self.moment, self.identity, self.page_size).then_some(mark)
     }
 }
 
@@ -154,28 +171,39 @@ impl SqliteEngine {
         Ok((Some(header), len))
     }
 
-    /// The moment that a read transaction sees. `known` tells since which mark what changed is wanted, of the moment and the file.
-    pub(super) fn freeze_wal(
-        &self,
-        connection: Connection,
-        tidy: Option<Tidy>,
-        known: impl FnOnce(&WalMoment, Identity, PageSize) -> Option<WalMark>,
-    ) -> Result<FrozenWal, SnapshotError> {
-        let moment = read_moment(&connection).map_err(self.fail("read the wal-index of"))?;
+    /// The moment that a read transaction in WAL mode sees.
+    pub(super) fn wal_view(&self, connection: &Connection) -> Result<WalView, SnapshotError> {
+        let moment = read_moment(connection).map_err(self.fail("read the wal-index of"))?;
         let moment = moment.ok_or_else(|| {
             self.unsupported(
                 "its wal-index is not in shared memory",
                 "a process holds it with locking_mode=EXCLUSIVE: back it up when that is closed",
             )
         })?;
-        let (header, len) = self.header(&connection)?;
+        let (header, len) = self.header(connection)?;
         let page_size = match (moment.page_size.filter(|_| moment.last_frame > 0), header) {
             (Some(page_size), _) => page_size,
             (None, Some(header)) => header.page_size,
             (None, None) => return Err(self.not_a_database()),
         };
+        let in_file = header.map_or(0, |header| header.pages(len));
+        let page_count = match moment.page_count {
+            0 => in_file,
+            count => count.into(),
+        };
         let identity = identity(&check(&self.path)?);
-        let baseline = known(&moment, identity, page_size);
+        Ok(WalView { moment, page_size, page_count, identity })
+    }
+
+    /// Holds the moment that a read transaction in WAL mode sees; with a mark that may precede it, which pages changed since.
+    pub(super) fn freeze_wal(
+        &self,
+        connection: Connection,
+        view: WalView,
+        baseline: Option<WalMark>,
+        tidy: Option<Tidy>,
+    ) -> Result<FrozenWal, SnapshotError> {
+        let WalView { moment, page_size, page_count, identity } = view;
         let scanned = scan(&connection, &moment, page_size, baseline);
         let (map, changed) = match scanned.map_err(self.fail("read the WAL of"))? {
             Ok(scanned) => scanned,
@@ -188,11 +216,6 @@ impl SqliteEngine {
                     "check the database with `PRAGMA integrity_check`",
                 ));
             }
-        };
-        let in_file = header.map_or(0, |header| header.pages(len));
-        let page_count = match moment.page_count {
-            0 => in_file,
-            count => count.into(),
         };
         let point = ConsistencyPoint {
             lsn: wal_lsn(&connection, &moment).map_err(self.fail("read the WAL of"))?,
@@ -211,7 +234,6 @@ impl SqliteEngine {
             point,
             changed,
             mark: WalMark::of(&moment, identity, page_size),
-            identity: Some(identity),
             cache: descriptor_kept_open(&self.path).map(PageCache::of),
             tidy,
         })
@@ -248,7 +270,6 @@ impl SqliteEngine {
                 point,
                 changed: None,
                 mark: None,
-                identity: None,
                 cache: descriptor_kept_open(&self.path).map(PageCache::of),
                 tidy: None,
             };
@@ -344,11 +365,9 @@ impl SqliteEngine {
             Begun::HotJournal(connection) => self.freeze_hot(&connection, request),
             Begun::Rollback(connection, held) => self.freeze_rollback(connection, request, &held),
             Begun::Wal(connection, tidy) => {
-                let mark = request.baseline.as_ref().and_then(WalMark::from_token);
-                let known = |moment: &WalMoment, identity, page_size| {
-                    mark.filter(|mark| mark.may_precede(moment, identity, page_size))
-                };
-                Ok(Box::new(self.freeze_wal(connection, tidy, known)?))
+                let view = self.wal_view(&connection)?;
+                let mark = request.baseline.as_ref().and_then(|token| view.mark(token));
+                Ok(Box::new(self.freeze_wal(connection, view, mark, tidy)?))
             }
         }
     }

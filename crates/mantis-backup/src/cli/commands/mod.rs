@@ -23,3 +23,4 @@ mod schedule_remote;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod verify;
+pub(crate) mod watch;

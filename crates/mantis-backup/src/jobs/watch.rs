@@ -1,0 +1,247 @@
+//! Continuous protection: a backup for each interval in which something was committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use mantis_repo::{BackupId, BackupInfo, Repository, WriteOptions};
+use mantis_retention::Policy;
+use mantis_snapshot::{Coordinator, Engine, Relief};
+use mantis_stream::ProgressTracker;
+use tokio::time::Instant;
+
+use super::{BackupJob, backup, expire};
+use crate::Error;
+
+/// How often rules are applied, at most.
+const RULES_EVERY: Duration = Duration::from_secs(60);
+/// How often the source's log is looked after while a backup is on its way or waited for, at most.
+const LOG_EVERY: Duration = Duration::from_millis(500);
+/// How long is waited at most after a failure, where the interval is not longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What to watch, and how.
+pub struct WatchJob {
+    /// Where to.
+    pub repo: Repository,
+    /// Takes the snapshots.
+    pub coordinator: Coordinator,
+    /// What.
+    pub engine: Arc<dyn Engine>,
+    /// The source's name.
+    pub name: String,
+    /// The user's own words on its backups.
+    pub tags: BTreeMap<String, String>,
+    /// How they are written; `cancel` ends the watch, and `progress` is not used.
+    pub write: WriteOptions,
+    /// From one look at the source to the next.
+    pub every: Duration,
+    /// About how many bytes the source's log may grow to between backups, for the sake of the watch.
+    pub max_log: u64,
+    /// What is kept; everything without.
+    pub rules: Option<(Policy, Tz)>,
+}
+
+impl std::fmt::Debug for WatchJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WatchJob")
+            .field("name", &self.name)
+            .field("every", &self.every)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a watch did.
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// A backup was made.
+    Made {
+        /// Which.
+        info: Box<BackupInfo>,
+        /// For how long what it holds was, at the worst, in no backup: from the last moment before it of which all was in backups.
+        exposed: Duration,
+    },
+    /// A backup failed. What changed is kept in mind, and goes with the next one.
+    Failed {
+        /// Why.
+        error: Error,
+        /// How many failed since the last one that did not.
+        failures: u32,
+        /// When the next one is tried.
+        wait: Duration,
+    },
+    /// What changed was lost sight of: the next backup compares all pages.
+    Gap,
+    /// The source's log was cut short.
+    Relieved(Relief),
+    /// The log could not be cut short.
+    NotRelieved(Error),
+    /// Rules removed backups.
+    Expired(Vec<BackupId>),
+    /// Rules could not be applied.
+    NotExpired(Error),
+}
+
+/// One watch.
+struct Watch<'a, T> {
+    job: &'a WatchJob,
+    tell: T,
+    /// All that was committed until then is in backups.
+    safe_until: Instant,
+    /// The last backup failed, so that the engine's word alone does not tell whether there is something to do.
+    behind: bool,
+    failures: u32,
+    gaps: u64,
+    rules_at: Instant,
+}
+
+/// Runs blocking work on an engine.
+async fn ask<T: Send + 'static>(
+    engine: &Arc<dyn Engine>,
+    work: impl FnOnce(&dyn Engine) -> Result<T, mantis_snapshot::SnapshotError> + Send + 'static,
+) -> Result<T, Error> {
+    let engine = Arc::clone(engine);
+    let done = tokio::task::spawn_blocking(move || work(&*engine)).await;
+    let done = done.map_err(|error| Error::Other {
+        doing: "look after the source".into(),
+        source: error.into(),
+        help: None,
+    })?;
+    Ok(done?)
+}
+
+/// Watches a source until it is cancelled: looks at it each interval, and backs it up where something was committed. An interval without
+/// a commit does nothing in the repository. `tell` hears of everything.
+///
+/// While the store is slow or gone, the source goes on undisturbed: its log is cut short meanwhile, what changed is kept in mind page by page, and
+/// the first backup that can be made has all of it. The moments in between are in no backup then.
+///
+/// # Errors
+/// What keeps the very first backup from being made, where trying again would be of no use.
+pub async fn watch(job: &WatchJob, tell: impl FnMut(WatchEvent)) -> Result<(), Error> {
+    let now = Instant::now();
+    let gaps = job.engine.gaps();
+    let mut watch = Watch {
+        job,
+        tell,
+        safe_until: now,
+        behind: true,
+        failures: 0,
+        gaps,
+        rules_at: now + RULES_EVERY,
+    };
+    let mut due = now;
+    let mut made = false;
+    loop {
+        if !watch.wait_until(due).await {
+            return Ok(());
+        }
+        let looked = Instant::now();
+        let wait = match watch.tick(looked).await {
+            Ok(()) => {
+                made = true;
+                watch.apply_rules().await;
+                job.every
+            }
+            Err(error) if error.is_cancelled() && job.write.cancel.is_cancelled() => return Ok(()),
+            Err(error) if !made && !error.is_retryable() => return Err(error),
+            Err(error) => watch.failed(error),
+        };
+        watch.relieve().await;
+        // A backup that takes longer than the interval is followed by the next one at once.
+        due = (looked + wait).max(Instant::now());
+    }
+}
+
+impl<T: FnMut(WatchEvent)> Watch<'_, T> {
+    /// Waits, and looks after the source's log meanwhile; `false` once the watch is cancelled.
+    async fn wait_until(&mut self, due: Instant) -> bool {
+        loop {
+            let next = due.min(Instant::now() + self.job.every.max(LOG_EVERY));
+            tokio::select! {
+                () = self.job.write.cancel.cancelled() => return false,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            if next == due {
+                return true;
+            }
+            self.relieve().await;
+        }
+    }
+
+    async fn tick(&mut self, looked: Instant) -> Result<(), Error> {
+        let job = self.job;
+        if !self.behind && ask(&job.engine, Engine::is_idle).await? {
+            self.safe_until = looked;
+            return Ok(());
+        }
+        let backup = backup(BackupJob {
+            repo: job.repo.clone(),
+            coordinator: job.coordinator.clone(),
+            engine: Arc::clone(&job.engine),
+            name: job.name.clone(),
+            tags: job.tags.clone(),
+            write: WriteOptions { progress: Arc::new(ProgressTracker::new()), ..job.write.clone() },
+            timeout: None,
+            full: false,
+        });
+        self.behind = true;
+        let mut backup = std::pin::pin!(backup);
+        let info = loop {
+            // A store that takes its time must not let the source's log grow.
+            tokio::select! {
+                made = &mut backup => break made?,
+                () = tokio::time::sleep(job.every.max(LOG_EVERY)) => self.relieve().await,
+            }
+        };
+        self.behind = false;
+        self.failures = 0;
+        let exposed = self.safe_until.elapsed();
+        self.safe_until = looked;
+        self.tell_gaps();
+        (self.tell)(WatchEvent::Made { info: Box::new(info), exposed });
+        Ok(())
+    }
+
+    fn tell_gaps(&mut self) {
+        let gaps = self.job.engine.gaps();
+        if gaps > self.gaps {
+            self.gaps = gaps;
+            (self.tell)(WatchEvent::Gap);
+        }
+    }
+
+    /// Tells of a failure; how long to wait.
+    fn failed(&mut self, error: Error) -> Duration {
+        self.behind = true;
+        let longest = LONGEST_WAIT.max(self.job.every);
+        let wait = self.job.every.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        (self.tell)(WatchEvent::Failed { error, failures: self.failures, wait });
+        wait
+    }
+
+    async fn relieve(&mut self) {
+        let limit = self.job.max_log;
+        match ask(&self.job.engine, move |engine| engine.relieve(limit)).await {
+            Ok(relief) if relief != Relief::default() => (self.tell)(WatchEvent::Relieved(relief)),
+            Ok(_) => {}
+            Err(error) => (self.tell)(WatchEvent::NotRelieved(error)),
+        }
+        self.tell_gaps();
+    }
+
+    async fn apply_rules(&mut self) {
+        let Some((policy, zone)) = &self.job.rules else { return };
+        if Instant::now() < self.rules_at {
+            return;
+        }
+        self.rules_at = Instant::now() + RULES_EVERY;
+        match expire(&self.job.repo, (policy, *zone), &self.job.name).await {
+            Ok((removed, _)) if removed.is_empty() => {}
+            Ok((removed, _)) => (self.tell)(WatchEvent::Expired(removed)),
+            Err(error) => (self.tell)(WatchEvent::NotExpired(error)),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `mantis watch`: every moment that it keeps comes back, whatever happens to it, to the store and to the writer.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use mantis_tests::{
+    World, committed, make_bank, prove_bank, start_paced_python, start_python, wait_until,
+};
+use serde_json::Value;
+
+/// A watch that runs, and what it has told so far. Killed when dropped.
+struct Watch {
+    child: Child,
+    events: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Watch {
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        let mut child =
+            world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let events: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (told, lines) = (Arc::clone(&events), BufReader::new(child.stdout.take().unwrap()));
+        std::thread::spawn(move || {
+            // A line that a kill cut short is none.
+            let lines = lines.lines().map_while(Result::ok);
+            for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
+                told.lock().unwrap().push(event);
+            }
+        });
+        Self { child, events }
+    }
+
+    fn count(&self, event: &str) -> usize {
+        let events = self.events.lock().unwrap();
+        events.iter().filter(|told| told["event"] == event).count()
+    }
+
+    /// Waits until it has told of so many events of a kind.
+    fn until(&self, event: &str, count: usize) {
+        wait_until(event, || self.count(event) >= count);
+    }
+
+    /// Stops it as a person would; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+const WATCH: [&str; 4] = ["watch", "bank.db", "--every", "200ms"];
+
+/// Restores every backup and proves it; the transactions that they end with, oldest first.
+fn prove_all(world: &World) -> Vec<i64> {
+    let listed = world.ok(&["list"]);
+    let mut found = Vec::new();
+    for backup in listed.as_array().unwrap() {
+        let id = backup["id"].as_str().unwrap();
+        world.ok(&["restore", id, "--to", "then.db"]);
+        found.push(prove_bank(&world.path("then.db")));
+        std::fs::remove_file(world.path("then.db")).unwrap();
+    }
+    assert!(found.is_sorted(), "{found:?}");
+    found
+}
+
+fn wal_len(path: &Path) -> u64 {
+    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |wal| wal.len())
+}
+
+#[test]
+fn every_moment_under_a_writer_comes_back() {
+    let world = World::new();
+    let db = world.path("bank.db");
+    make_bank(&db, "wal", 4096);
+    let writer = start_paced_python(&db);
+    let watch = Watch::start(&world, &[&WATCH[..], &["--max-wal", "2MiB"]].concat());
+    watch.until("backup", 40);
+    watch.until("relieved", 3);
+    drop(writer);
+    // The last interval is stored, and the idle ones behind it do nothing.
+    let last = committed(&db);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let files = world.repository_files();
+    let told = watch.count("backup");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(
+        (world.repository_files(), watch.count("backup")),
+        (files, told),
+        "nothing was committed"
+    );
+    let events = watch.events.lock().unwrap().clone();
+    assert_eq!(watch.stop(), Some(0));
+    let backups: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["event"] == "backup")
+        .map(|event| &event["backup"])
+        .collect();
+    let full = backups.iter().filter(|backup| backup["kind"] == "full").count();
+    // Of so small a database some stacks are layers of one size, and putting them together is a full backup.
+    assert!(full <= 3, "{full}");
+    let read_all =
+        backups[1..].iter().filter(|backup| backup["bytes_read"] == backup["bytes"]).count();
+    let gaps = events.iter().filter(|event| event["event"] == "gap").count();
+    assert!(
+        read_all <= gaps + backups.len() / 4,
+        "{read_all} of {} read all, {gaps} gaps",
+        backups.len()
+    );
+    assert_eq!(prove_all(&world).last(), Some(&last), "what was committed last is in the last one");
+}
+
+#[test]
+fn a_watch_that_is_killed_again_and_again_loses_no_moment_that_it_told_of() {
+    let world = World::new();
+    let db = world.path("bank.db");
+    make_bank(&db, "wal", 1024);
+    let _writer = start_python(&db, true);
+    let mut told = 0;
+    for round in 0..6 {
+        let mut watch = Watch::start(&world, &[&WATCH[..], &["--max-wal", "1MiB"]].concat());
+        watch.until("backup", 3);
+        std::thread::sleep(std::time::Duration::from_millis(37 * round));
+        watch.child.kill().unwrap();
+        watch.child.wait().unwrap();
+        told += watch.count("backup");
+    }
+    // One may have been committed and not told of before each kill.
+    let found = prove_all(&world).len();
+    assert!((told..=told + 6).contains(&found), "{found} of {told}");
+    world.ok(&["verify"]);
+}
+
+#[test]
+fn a_store_that_is_gone_for_a_while_is_caught_up_with_and_the_wal_stays_short() {
+    let world = World::new();
+    let db = world.path("bank.db");
+    make_bank(&db, "wal", 4096);
+    let _writer = start_paced_python(&db);
+    let watch = Watch::start(&world, &[&WATCH[..], &["--max-wal", "4MiB"]].concat());
+    watch.until("backup", 2);
+    std::fs::rename(world.path("repo"), world.path("away")).unwrap();
+    let before = committed(&db);
+    watch.until("failed", 3);
+    wait_until("transactions", || committed(&db) > before + 3000);
+    let len = wal_len(&db);
+    assert!(len < 90 << 20, "{len}");
+    std::fs::rename(world.path("away"), world.path("repo")).unwrap();
+    let (made, there) = (watch.count("backup"), committed(&db));
+    watch.until("backup", made + 3);
+    let events = watch.events.lock().unwrap().clone();
+    assert_eq!(watch.stop(), Some(0));
+    assert!(prove_all(&world).last() >= Some(&there));
+    let behind = events.iter().filter_map(|event| event["exposed_ms"].as_u64()).max();
+    assert!(behind > Some(400), "{behind:?}: the time without the store is told");
+}
+
+#[test]
+fn rules_thin_what_a_watch_makes_and_what_is_kept_comes_back() {
+    let world = World::new();
+    let db = world.path("bank.db");
+    make_bank(&db, "wal", 4096);
+    let writer = start_paced_python(&db);
+    let watch = Watch::start(&world, &WATCH);
+    watch.until("backup", 45);
+    assert_eq!(watch.stop(), Some(0));
+    drop(writer);
+    world.ok(&["forget", "--keep-last", "3"]);
+    let before = world.repository_files().len();
+    world.ok(&["prune", "--grace", "0s"]);
+    assert!(world.repository_files().len() < before);
+    let kept = prove_all(&world);
+    assert_eq!(kept.len(), 3);
+    assert!(kept.last() <= Some(&committed(&db)));
+    world.ok(&["verify"]);
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused_with_what_to_do() {
+    let world = World::new();
+    make_bank(&world.path("old.db"), "delete", 4096);
+    let said = world.fails(&["watch", "old.db"], 1);
+    assert!(said.contains("PRAGMA journal_mode=WAL"), "{said}");
+    std::fs::write(world.path("raw"), "x").unwrap();
+    let said = world.fails(&["watch", "file:raw"], 2);
+    assert!(said.contains("cannot be watched"), "{said}");
+    let said = world.fails(&["watch", "nowhere.db"], 1);
+    assert!(said.contains("nowhere.db"), "{said}");
+    make_bank(&world.path("a.db"), "wal", 4096);
+    assert!(world.fails(&["watch", "a.db", "--every", "1ms"], 2).contains("100ms"));
+    assert!(world.fails(&["watch", "a.db", "sqlite:a.db"], 2).contains("named a"));
+    assert!(world.fails(&["watch", "a.db", "--max-wal", "5"], 2).contains("1MiB"));
+}
