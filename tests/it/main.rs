@@ -31,3 +31,4 @@ mod soak;
 mod sources;
 mod transfer;
 mod watch;
+mod watch_proof;

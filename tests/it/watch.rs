@@ -165,6 +165,36 @@ fn a_store_that_is_gone_for_a_while_is_caught_up_with_and_the_wal_stays_short() 
 }
 
 #[test]
+fn another_database_put_in_the_place_of_one_is_noticed_and_watched() {
+    let world = World::new();
+    let db = world.path("bank.db");
+    make_bank(&db, "wal", 4096);
+    let writer = start_paced_python(&db);
+    let watch = Watch::start(&world, &WATCH);
+    watch.until("backup", 3);
+    drop(writer);
+    let other = world.path("other.db");
+    make_bank(&other, "wal", 4096);
+    drop(start_paced_python(&other));
+    let there = committed(&other);
+    // As people do it: over the old file, whose log is removed, so that not even its number changes.
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.path(&format!("bank.db{end}")));
+    }
+    std::fs::copy(&other, &db).unwrap();
+    let _writer = start_paced_python(&db);
+    watch.until("gap", 1);
+    let made = watch.count("backup");
+    let at_least = committed(&db);
+    watch.until("backup", made + 3);
+    assert_eq!(watch.stop(), Some(0));
+    let listed = world.ok(&["list"]);
+    let newest = listed.as_array().unwrap().last().unwrap()["id"].as_str().unwrap();
+    world.ok(&["restore", newest, "--to", "now.db"]);
+    assert!(prove_bank(&world.path("now.db")) >= at_least.max(there));
+}
+
+#[test]
 fn rules_thin_what_a_watch_makes_and_what_is_kept_comes_back() {
     let world = World::new();
     let db = world.path("bank.db");

@@ -57,18 +57,28 @@ pub(crate) fn kills() -> Done {
 
 /// `cargo xtask soak [--minutes N]`
 pub(crate) fn soak(arguments: &[String]) -> Done {
+    for_minutes("soak", arguments, "for_as_long_as_told", "MANTIS_SOAK_MINUTES")
+}
+
+/// `cargo xtask watched [--minutes N]`
+pub(crate) fn watched(arguments: &[String]) -> Done {
+    for_minutes("watched", arguments, "in_minutes_of_watching", "MANTIS_WATCHED_MINUTES")
+}
+
+/// Runs a test for as many minutes as told, half an hour without; the test finds them in the environment.
+fn for_minutes(name: &str, arguments: &[String], test: &str, variable: &str) -> Done {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let minutes = match words[..] {
         [] => "30",
         ["--minutes", minutes] if minutes.parse::<u64>().is_ok() => minutes,
-        _ => return Err("soak [--minutes N]".into()),
+        _ => return Err(format!("{name} [--minutes N]")),
     };
     install_writers()?;
     let built =
         ["test", "--locked", "--workspace", "--all-features", "--test", "command", "--test", "it"];
-    let chosen = ["--", "--ignored", "--nocapture", "for_as_long_as_told"];
+    let chosen = ["--", "--ignored", "--nocapture", test];
     let arguments = [&built[..], &chosen].concat();
-    command::run(program("cargo", &arguments).env("MANTIS_SOAK_MINUTES", minutes))
+    command::run(program("cargo", &arguments).env(variable, minutes))
 }
 
 /// `cargo xtask faults`

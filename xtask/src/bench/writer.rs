@@ -43,6 +43,14 @@ fn ways(bench: &Bench) -> Vec<Way> {
         way("mantis backup, zstd:1", "sqlite", Some(ours("zstd:1"))),
         way("mantis backup, none", "sqlite", Some(ours("none"))),
         way(
+            "mantis watch, every second",
+            "sqlite",
+            Some(format!(
+                "timeout -s INT {SECONDS} {} -q watch {work}/hot.db --repo {work}/repo --every 1s",
+                bench.mantis
+            )),
+        ),
+        way(
             "VACUUM INTO",
             "sqlite",
             Some(format!("rm -f {work}/copy; sqlite3 {work}/hot.db \"vacuum into '{work}/copy'\"")),

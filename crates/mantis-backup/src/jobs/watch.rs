@@ -112,7 +112,7 @@ async fn ask<T: Send + 'static>(
 }
 
 /// Watches a source until it is cancelled: looks at it each interval, and backs it up where something was committed. An interval without
-/// a commit does nothing in the repository. `tell` hears of everything.
+/// a commit does nothing in the repository, where the engine can tell ([`Engine::is_idle`]). `tell` hears of everything.
 ///
 /// While the store is slow or gone, the source goes on undisturbed: its log is cut short meanwhile, what changed is kept in mind page by page, and
 /// the first backup that can be made has all of it. The moments in between are in no backup then.

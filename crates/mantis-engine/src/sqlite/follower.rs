@@ -9,6 +9,10 @@
 //!   write to the file, and a WAL of which something is not in the file cannot be begun anew. So what changed since is in all frames of
 //!   the WAL as it is now.
 //!
+//! All of that holds for the `-wal` and `-shm` files that are open. Where somebody removed them, as people do who put another database in the
+//! place of one, whoever opens it next has files of the same names, and we would see nothing of it for ever: so each time they are looked for
+//! by their names.
+//!
 //! The salts and checksums are compared all the same. Where they do not fit, which they do not when another program let go of the locks
 //! of this process, or the file was replaced, that is a gap: nothing is said to be known, and the next backup compares all pages.
 //!
@@ -17,25 +21,28 @@
 //! moment is taken before the one in hand is let go of, and the pages that changed in between are noted, not their contents, which are
 //! read with the next snapshot. Once a checkpoint has put the whole WAL into the file, a guard with mark 0 lets the next writer begin it anew.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mantis_page::{PageNo, PageSet};
+use mantis_page::PageSet;
 use mantis_snapshot::{
-    Changed, ConsistencyPoint, Engine, FreezeRequest, FrozenPages, Geometry, Outcome, Relief,
-    SnapshotError, SnapshotToken, SourceInfo,
+    Engine, FreezeRequest, FrozenPages, Relief, SnapshotError, SnapshotToken, SourceInfo,
 };
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
 use super::connection::sqlite_error;
-use super::frozen_wal::{FrozenWal, read_moment};
+use super::followed_wal::FollowedWal;
+use super::frozen_wal::read_moment;
 use super::live_file::{Handle, has_moved};
 use super::outside::{Begun, SqliteEngine, Tidy, WalView};
 use super::wal_changes::pages_behind;
 use super::wal_index::WalMoment;
 use super::wal_mark::WalMark;
 use super::wal_scan::{FRAME_HEADER_LEN, WAL_HEADER_LEN};
+use crate::restore_file::sidecars;
+use crate::source_file::{Identity, identity};
 
 /// What is said of a gap.
 const UNSEEN: &str = "the WAL was begun anew unseen, or the file replaced";
@@ -52,21 +59,23 @@ const LITTLE: u32 = 1000;
 const TOO_LONG: u64 = 16;
 
 /// A read transaction that is kept.
-struct Guard {
-    connection: Connection,
-    view: WalView,
+pub(super) struct Guard {
+    pub(super) connection: Connection,
+    pub(super) view: WalView,
     /// Removes what opening the database left beside it, once the connection is closed.
-    _tidy: Option<Tidy>,
+    pub(super) _tidy: Option<Tidy>,
 }
 
 /// What is known of the database since the guard's moment.
 #[derive(Default)]
-struct Followed {
+pub(super) struct Followed {
     guard: Option<Guard>,
     /// Snapshots, oldest first, each with the pages that changed from its moment to the guard's.
     marks: Vec<(SnapshotToken, PageSet)>,
+    /// Which files `-wal` and `-shm` were, since the guard's connections and those before it have them open.
+    sidecars: [Option<Identity>; 2],
     /// Snapshots that have not ended.
-    open: usize,
+    pub(super) open: usize,
     gaps: u64,
 }
 
@@ -118,8 +127,33 @@ impl Followed {
         self.marks.clear();
     }
 
+    /// A snapshot ended, whose moment is the guard's.
+    pub(super) fn note(&mut self, token: SnapshotToken) {
+        self.marks.push((token, PageSet::new()));
+        let old = self.marks.len().saturating_sub(MARKS);
+        self.marks.drain(..old);
+    }
+
+    /// Lets go of a database whose `-wal` or `-shm` file is not the one that is open.
+    fn check_sidecars(&mut self, path: &Path) {
+        let now = sidecars_of(path);
+        let exchanged =
+            self.sidecars.iter().zip(&now).any(|(was, now)| was.is_some() && was != now);
+        if self.guard.is_some() && exchanged {
+            // Only once the last connection is closed does SQLite open the files anew.
+            self.guard = None;
+            self.gap(&path.display().to_string(), "its -wal or -shm file was removed or replaced");
+        }
+        if self.guard.is_none() {
+            self.sidecars = [None; 2];
+        }
+    }
+
     /// Puts a later guard in the place of the one in hand. `since`: the pages that changed in between.
-    fn advance(&mut self, guard: Guard, since: Option<&PageSet>) {
+    pub(super) fn advance(&mut self, guard: Guard, since: Option<&PageSet>, path: &Path) {
+        for (known, now) in self.sidecars.iter_mut().zip(sidecars_of(path)) {
+            *known = known.or(now);
+        }
         match since {
             Some(pages) => self.marks.iter_mut().for_each(|(_, known)| known.union_with(pages)),
             None => self.marks.clear(),
@@ -149,7 +183,13 @@ fn wal_len(view: &WalView, frames: u32) -> u64 {
     WAL_HEADER_LEN as u64 + u64::from(frames) * frame
 }
 
-fn locked(state: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
+/// Which files the names of a database's `-wal` and `-shm` lead to.
+fn sidecars_of(path: &Path) -> [Option<Identity>; 2] {
+    let [wal, shm, _] = sidecars(path);
+    [wal, shm].map(|path| std::fs::metadata(path).ok().map(|metadata| identity(&metadata)))
+}
+
+pub(super) fn locked(state: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -178,7 +218,8 @@ impl SqliteFollower {
         if since.is_none() && !state.marks.is_empty() {
             state.gap(&self.object(), UNSEEN);
         }
-        state.advance(Guard { connection, view, _tidy: tidy }, since.as_ref());
+        let guard = Guard { connection, view, _tidy: tidy };
+        state.advance(guard, since.as_ref(), self.engine.path());
         Ok(())
     }
 
@@ -237,6 +278,7 @@ impl Engine for SqliteFollower {
 
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
         let mut state = locked(&self.state);
+        state.check_sidecars(self.engine.path());
         let (connection, tidy) = match self.engine.begin(request)? {
             Begun::Wal(connection, tidy) => (connection, tidy),
             begun => {
@@ -273,12 +315,14 @@ impl Engine for SqliteFollower {
             view,
             frozen: Some(frozen),
             since_guard,
+            path: self.engine.path().to_owned(),
             state,
         }))
     }
 
     fn is_idle(&self) -> Result<bool, SnapshotError> {
-        let state = locked(&self.state);
+        let mut state = locked(&self.state);
+        state.check_sidecars(self.engine.path());
         let (Some(guard), Some((_, changed))) = (&state.guard, state.marks.last()) else {
             return Ok(false);
         };
@@ -293,6 +337,7 @@ impl Engine for SqliteFollower {
 
     fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {
         let mut state = locked(&self.state);
+        state.check_sidecars(self.engine.path());
         let Some(guard) = state.guard.as_ref().filter(|_| state.open == 0) else {
             return Ok(Relief::default());
         };
@@ -319,72 +364,6 @@ impl Engine for SqliteFollower {
 
     fn gaps(&self) -> u64 {
         locked(&self.state).gaps
-    }
-}
-
-/// A snapshot whose read transaction becomes the guard.
-struct FollowedWal {
-    point: ConsistencyPoint,
-    geometry: Geometry,
-    view: WalView,
-    /// None once it has ended.
-    frozen: Option<FrozenWal>,
-    /// The pages that changed since the guard's moment, where that is known.
-    since_guard: Option<PageSet>,
-    state: Arc<Mutex<Followed>>,
-}
-
-impl FollowedWal {
-    fn frozen(&self) -> Result<&FrozenWal, SnapshotError> {
-        self.frozen.as_ref().ok_or(SnapshotError::Cancelled)
-    }
-}
-
-impl FrozenPages for FollowedWal {
-    fn point(&self) -> &ConsistencyPoint {
-        &self.point
-    }
-
-    fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn read_pages(&self, first: PageNo, buf: &mut [u8]) -> Result<(), SnapshotError> {
-        self.frozen()?.read_pages(first, buf)
-    }
-
-    fn changed(&self) -> Changed<'_> {
-        self.frozen.as_ref().map_or(Changed::Unknown, FrozenWal::changed)
-    }
-
-    fn health(&self) -> Result<(), SnapshotError> {
-        self.frozen()?.health()
-    }
-
-    fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
-        let Some(mut frozen) = self.frozen.take() else { return Err(SnapshotError::Cancelled) };
-        let mut state = locked(&self.state);
-        state.open -= 1;
-        frozen.health()?;
-        if outcome != Outcome::Committed {
-            return Ok(None);
-        }
-        let (view, tidy) = (self.view, frozen.tidy.take());
-        let Some(connection) = frozen.take_connection() else { return Ok(None) };
-        let token = WalMark::at(&view.moment, view.identity, view.page_size).to_token();
-        state.advance(Guard { connection, view, _tidy: tidy }, self.since_guard.as_ref());
-        state.marks.push((token.clone(), PageSet::new()));
-        let old = state.marks.len().saturating_sub(MARKS);
-        state.marks.drain(..old);
-        Ok(Some(token))
-    }
-}
-
-impl Drop for FollowedWal {
-    fn drop(&mut self) {
-        if self.frozen.take().is_some() {
-            locked(&self.state).open -= 1;
-        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
+use mantis_page::PageNo;
+use mantis_snapshot::{Changed, Outcome};
+
 use super::*;
 
 fn writer(path: &Path) -> Connection {

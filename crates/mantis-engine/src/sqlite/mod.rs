@@ -13,6 +13,7 @@
 mod check;
 mod checkpointer;
 mod connection;
+mod followed_wal;
 mod follower;
 mod frozen_wal;
 #[cfg(feature = "fuzzing")]
