@@ -121,6 +121,10 @@ impl Followed {
         self.marks.iter().find(|(known, _)| known == token).map(|(_, pages)| pages)
     }
 
+    fn is_too_long(&self, limit: u64) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.wal_len() > limit.saturating_mul(TOO_LONG))
+    }
+
     fn gap(&mut self, object: &str, what: &str) {
         tracing::warn!(source = %object, "{what}: the next backup compares all pages");
         self.gaps += 1;
@@ -255,9 +259,13 @@ impl SqliteFollower {
             guard.wal_len() >= limit.saturating_mul(2) && guard.view.moment.not_in_file() <= LITTLE
         };
         // Each try has less to do than the one before, as it takes less time.
-        for _ in 0..TRIES {
+        for nth in 0..TRIES {
             if self.checkpoint_and_move_on(state, &checkpointer)? {
                 return Ok(Relief { relieved: true, writers_held: Duration::ZERO });
+            }
+            // The first try only moves a guard on that keeps checkpoints out.
+            if nth > 0 && state.is_too_long(limit) {
+                return Ok(Relief::default());
             }
         }
         if !state.guard.as_ref().is_some_and(may_hold) {
@@ -350,8 +358,7 @@ impl Engine for SqliteFollower {
             return Ok(Relief::default());
         }
         let relief = self.put_into_file(&mut state, limit);
-        let grown = len > limit.saturating_mul(TOO_LONG);
-        if grown && !matches!(&relief, Ok(Relief { relieved: true, .. })) {
+        if state.is_too_long(limit) && !matches!(&relief, Ok(Relief { relieved: true, .. })) {
             // The disk must not fill up for the sake of a backup.
             state.guard = None;
             state.gap(

@@ -226,7 +226,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (0u64..200, 1u64..60).prop_map(|(first, count)| Step::Write(first, count)),
         2 => prop::sample::select(vec!["PASSIVE", "FULL", "RESTART", "TRUNCATE"]).prop_map(Step::Checkpoint),
         4 => prop::bool::weighted(0.8).prop_map(Step::Tick),
-        2 => (0u64..200).prop_map(Step::Relieve),
+        2 => (60u64..300).prop_map(Step::Relieve),
         1 => Just(Step::Shrink),
     ]
 }
