@@ -195,6 +195,28 @@ fn another_database_put_in_the_place_of_one_is_noticed_and_watched() {
 }
 
 #[test]
+fn many_databases_are_watched_by_one_command_and_take_turns() {
+    let world = World::new();
+    let names: Vec<String> = (0..24).map(|number| format!("d{number}.db")).collect();
+    names.iter().for_each(|name| make_bank(&world.path(name), "wal", 512));
+    let mut arguments = vec!["watch", "--every", "300ms"];
+    arguments.extend(names.iter().map(String::as_str));
+    let watch = Watch::start(&world, &arguments);
+    watch.until("backup", names.len());
+    let writer = start_paced_python(&world.path("d7.db"));
+    watch.until("backup", names.len() + 3);
+    drop(writer);
+    let last = committed(&world.path("d7.db"));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let events = watch.events.lock().unwrap().clone();
+    assert_eq!(watch.stop(), Some(0));
+    let of = |name: &str| events.iter().filter(|event| event["backup"]["source"] == name).count();
+    assert!((0..24).all(|number| number == 7 || of(&format!("d{number}")) == 1), "one each");
+    world.ok(&["restore", "latest", "--source", "d7", "--to", "now.db"]);
+    assert_eq!(prove_bank(&world.path("now.db")), last);
+}
+
+#[test]
 fn rules_thin_what_a_watch_makes_and_what_is_kept_comes_back() {
     let world = World::new();
     let db = world.path("bank.db");

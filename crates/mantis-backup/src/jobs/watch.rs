@@ -7,8 +7,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use mantis_repo::{BackupId, BackupInfo, Repository, WriteOptions};
 use mantis_retention::Policy;
-use mantis_snapshot::{Coordinator, Engine, Relief};
+use mantis_snapshot::{Coordinator, Engine, Relief, SnapshotError};
 use mantis_stream::ProgressTracker;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{BackupJob, backup, expire};
@@ -41,6 +42,8 @@ pub struct WatchJob {
     pub max_log: u64,
     /// What is kept; everything without.
     pub rules: Option<(Policy, Tz)>,
+    /// Backups take turns in it, over all watches that share it.
+    pub turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for WatchJob {
@@ -176,6 +179,12 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
             self.safe_until = looked;
             return Ok(());
         }
+        self.behind = true;
+        // Nobody closes it, and without a turn a backup is as good.
+        let turn = self.looking_after_the_log(job.turns.acquire()).await;
+        if job.write.cancel.is_cancelled() {
+            return Err(SnapshotError::Cancelled.into());
+        }
         let backup = backup(BackupJob {
             repo: job.repo.clone(),
             coordinator: job.coordinator.clone(),
@@ -186,15 +195,8 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
             timeout: None,
             full: false,
         });
-        self.behind = true;
-        let mut backup = std::pin::pin!(backup);
-        let info = loop {
-            // A store that takes its time must not let the source's log grow.
-            tokio::select! {
-                made = &mut backup => break made?,
-                () = tokio::time::sleep(job.every.max(LOG_EVERY)) => self.relieve().await,
-            }
-        };
+        let info = self.looking_after_the_log(backup).await?;
+        drop(turn);
         self.behind = false;
         self.failures = 0;
         let exposed = self.safe_until.elapsed();
@@ -202,6 +204,17 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
         self.tell_gaps();
         (self.tell)(WatchEvent::Made { info: Box::new(info), exposed });
         Ok(())
+    }
+
+    /// Waits for something that may take its time, as a store may: the source's log is not to grow meanwhile.
+    async fn looking_after_the_log<R>(&mut self, something: impl Future<Output = R>) -> R {
+        let mut something = std::pin::pin!(something);
+        loop {
+            tokio::select! {
+                done = &mut something => return done,
+                () = tokio::time::sleep(self.job.every.max(LOG_EVERY)) => self.relieve().await,
+            }
+        }
     }
 
     fn tell_gaps(&mut self) {

@@ -8,6 +8,7 @@ use mantis_engine::sqlite::SqliteOptions;
 use mantis_repo::{BackupInfo, Repository, WriteOptions};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::cli::args::WatchArgs;
 use crate::cli::context::Context;
@@ -16,6 +17,9 @@ use crate::cli::output::{backup_json, count, size, time};
 use crate::jobs::{WatchEvent, WatchJob, watch};
 use crate::spool::spool_for;
 use crate::{Error, Source, SourceOptions, format_time};
+
+/// Backups at once, over all sources.
+const AT_ONCE: usize = 4;
 
 pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Error> {
     if args.name.is_some() && args.sources.len() > 1 {
@@ -27,10 +31,13 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Er
     let repo = context.open().await?;
     let coordinator = Coordinator::new(SnapshotConfig {
         freeze_timeout: args.freeze_timeout,
+        max_concurrent: AT_ONCE,
         temp_folder: args.temp_folder.clone(),
         ..SnapshotConfig::default()
     });
-    let jobs = args.sources.iter().map(|text| job(context, &args, (&repo, &coordinator), text));
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let shared = (&repo, &coordinator, &turns);
+    let jobs = args.sources.iter().map(|text| job(context, &args, shared, text));
     let jobs = jobs.collect::<Result<Vec<WatchJob>, Error>>()?;
     let mut names: Vec<&str> = jobs.iter().map(|job| &*job.name).collect();
     names.sort_unstable();
@@ -62,7 +69,7 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Er
 fn job(
     context: &Context,
     args: &WatchArgs,
-    (repo, coordinator): (&Repository, &Coordinator),
+    (repo, coordinator, turns): (&Repository, &Coordinator, &Arc<Semaphore>),
     text: &str,
 ) -> Result<WatchJob, Error> {
     let source = Source::parse(text)?;
@@ -85,6 +92,7 @@ fn job(
         },
         every: args.every,
         max_log: args.max_wal,
+        turns: Arc::clone(turns),
         rules: (!policy.is_empty()).then(|| (policy, args.policy.zone())),
     })
 }
