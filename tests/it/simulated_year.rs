@@ -369,7 +369,8 @@ fn plainly_kept(policy: &Policy, mut taken: Vec<DateTime<Utc>>) -> BTreeSet<Date
     taken.reverse();
     let mut kept: BTreeSet<DateTime<Utc>> = taken.first().copied().into_iter().collect();
     kept.extend(taken.iter().take(policy.keep_last.unwrap_or(0) as usize));
-    let rules: [(Option<u32>, &str); 5] = [
+    let rules: [(Option<u32>, &str); 6] = [
+        (policy.keep_minutely, "%Y%m%d%H%M"),
         (policy.keep_hourly, "%Y%m%d%H"),
         (policy.keep_daily, "%Y%m%d"),
         (policy.keep_weekly, "%G%V"),

@@ -44,10 +44,11 @@ impl Parent {
         &self.taken_in.pages
     }
 
-    /// Announces that of the pages that it has too, only those are going to come that may have changed, or
-    /// are [to be stored again](Self::to_store_again).
+    /// Announces that of the pages that it has too, only those are going to come that may have changed, and those
+    /// [to be stored again](Self::to_store_again), which are added to them.
     #[must_use]
-    pub fn sparse(self) -> Self {
+    pub fn sparse(self, changed: &mut PageSet) -> Self {
+        changed.union_with(&self.taken_in.pages);
         Self { sparse: true, ..self }
     }
 

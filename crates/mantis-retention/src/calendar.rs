@@ -14,6 +14,8 @@ pub enum Cell {
     Last,
     /// By `keep_within`.
     Within,
+    /// By `keep_minutely`.
+    Minutely,
     /// By `keep_hourly`.
     Hourly,
     /// By `keep_daily`.
@@ -42,6 +44,7 @@ impl Cell {
             }
         };
         match unit {
+            Unit::Minute => Self::Minutely,
             Unit::Hour => Self::Hourly,
             Unit::Day => Self::Daily,
             Unit::Week => Self::Weekly,
@@ -56,6 +59,7 @@ impl Cell {
         match self {
             Self::Last => 'L',
             Self::Within => 'i',
+            Self::Minutely => 'n',
             Self::Hourly => 'h',
             Self::Daily => 'd',
             Self::Weekly => 'w',
@@ -67,7 +71,7 @@ impl Cell {
 }
 
 /// Under every calendar.
-const LEGEND: &str = "L last, i within, h hourly, d daily, w weekly, m monthly, y yearly, t tagged, \
+const LEGEND: &str = "L last, i within, n minutely, h hourly, d daily, w weekly, m monthly, y yearly, t tagged, \
     + several of one day, . none";
 
 /// The twelve months up to `now`, a line each, a sign for each day: the letter of the rule that keeps its backup the

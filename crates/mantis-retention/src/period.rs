@@ -1,4 +1,4 @@
-//! Hours, days, weeks, months and years of the calendar.
+//! Minutes, hours, days, weeks, months and years of the calendar.
 
 use std::fmt;
 
@@ -13,6 +13,8 @@ pub(crate) fn local_time<Tz: TimeZone>(time: DateTime<Utc>, zone: &Tz) -> NaiveD
 /// How long a period is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
+    /// A minute.
+    Minute,
     /// An hour.
     Hour,
     /// A day.
@@ -30,6 +32,7 @@ impl Unit {
     #[must_use]
     pub const fn adjective(self) -> &'static str {
         match self {
+            Self::Minute => "minutely",
             Self::Hour => "hourly",
             Self::Day => "daily",
             Self::Week => "weekly",
@@ -41,6 +44,7 @@ impl Unit {
     /// The name of the rule that counts them: `keep_daily`.
     pub(crate) const fn rule(self) -> &'static str {
         match self {
+            Self::Minute => "keep_minutely",
             Self::Hour => "keep_hourly",
             Self::Day => "keep_daily",
             Self::Week => "keep_weekly",
@@ -52,6 +56,7 @@ impl Unit {
     /// The fewest seconds that so many of them may last.
     pub(crate) fn at_least(self, count: u32) -> u64 {
         let days = match self {
+            Self::Minute => return u64::from(count) * 60,
             Self::Hour => return u64::from(count) * 3600,
             Self::Day => 1,
             Self::Week => 7,
@@ -62,15 +67,15 @@ impl Unit {
     }
 }
 
-/// One hour, day, week, month or year of a zone's calendar: `daily 2026-11-24`.
+/// One minute, hour, day, week, month or year of a zone's calendar: `daily 2026-11-24`.
 ///
-/// The hour that a zone has twice in a night of autumn is one period: its name is the same.
+/// The hour that a zone has twice in a night of autumn is one period, as is each minute of it: its name is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     unit: Unit,
     year: i32,
-    /// Hour: month, day, hour; day: month, day; week: the week; month: the month.
-    parts: [u32; 3],
+    /// Minute: month, day, hour, minute; hour: month, day, hour; day: month, day; week: the week; month: the month.
+    parts: [u32; 4],
 }
 
 impl Period {
@@ -79,11 +84,14 @@ impl Period {
     pub fn of<Tz: TimeZone>(unit: Unit, time: DateTime<Utc>, zone: &Tz) -> Self {
         let local = local_time(time, zone);
         let (year, parts) = match unit {
-            Unit::Hour => (local.year(), [local.month(), local.day(), local.hour()]),
-            Unit::Day => (local.year(), [local.month(), local.day(), 0]),
-            Unit::Week => (local.iso_week().year(), [local.iso_week().week(), 0, 0]),
-            Unit::Month => (local.year(), [local.month(), 0, 0]),
-            Unit::Year => (local.year(), [0; 3]),
+            Unit::Minute => {
+                (local.year(), [local.month(), local.day(), local.hour(), local.minute()])
+            }
+            Unit::Hour => (local.year(), [local.month(), local.day(), local.hour(), 0]),
+            Unit::Day => (local.year(), [local.month(), local.day(), 0, 0]),
+            Unit::Week => (local.iso_week().year(), [local.iso_week().week(), 0, 0, 0]),
+            Unit::Month => (local.year(), [local.month(), 0, 0, 0]),
+            Unit::Year => (local.year(), [0; 4]),
         };
         Self { unit, year, parts }
     }
@@ -97,9 +105,12 @@ impl Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, [first, second, third]) = (self.year, self.parts);
+        let (year, [first, second, third, fourth]) = (self.year, self.parts);
         write!(f, "{} ", self.unit.adjective())?;
         match self.unit {
+            Unit::Minute => {
+                write!(f, "{year:04}-{first:02}-{second:02}T{third:02}:{fourth:02}")
+            }
             Unit::Hour => write!(f, "{year:04}-{first:02}-{second:02}T{third:02}"),
             Unit::Day => write!(f, "{year:04}-{first:02}-{second:02}"),
             Unit::Week => write!(f, "{year:04}-W{first:02}"),
@@ -125,6 +136,8 @@ mod tests {
                 Period::of(unit, time, &Utc).to_string()
             }
         };
+        assert_eq!(text(Unit::Minute, false), "minutely 2026-12-31T23:30");
+        assert_eq!(text(Unit::Minute, true), "minutely 2027-01-01T00:30");
         assert_eq!(text(Unit::Hour, false), "hourly 2026-12-31T23");
         assert_eq!(text(Unit::Hour, true), "hourly 2027-01-01T00");
         assert_eq!(text(Unit::Day, true), "daily 2027-01-01");

@@ -13,7 +13,9 @@ pub const UNLIMITED: u32 = u32::MAX;
 pub struct Policy {
     /// The last so many of each source.
     pub keep_last: Option<u32>,
-    /// The last of each hour, for the last so many hours that have one.
+    /// The last of each minute, for the last so many minutes that have one.
+    pub keep_minutely: Option<u32>,
+    /// The last of each hour, likewise.
     pub keep_hourly: Option<u32>,
     /// The last of each day, likewise.
     pub keep_daily: Option<u32>,
@@ -58,8 +60,9 @@ impl Policy {
     }
 
     /// The rules that count periods.
-    pub(crate) const fn periods(&self) -> [(Unit, Option<u32>); 5] {
+    pub(crate) const fn periods(&self) -> [(Unit, Option<u32>); 6] {
         [
+            (Unit::Minute, self.keep_minutely),
             (Unit::Hour, self.keep_hourly),
             (Unit::Day, self.keep_daily),
             (Unit::Week, self.keep_weekly),

@@ -65,10 +65,12 @@ fn any_span() -> impl Strategy<Value = Option<Span>> {
 fn any_rules() -> impl Strategy<Value = Policy> {
     let count = || prop::option::weighted(0.4, prop_oneof![9 => 1u32..9, 1 => Just(UNLIMITED)]);
     let tags = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["keep=1".to_owned()]), 1 => Just(vec!["keep".to_owned()])];
-    (count(), count(), count(), count(), count(), count(), any_span(), tags, any::<bool>())
-        .prop_map(|(last, hourly, daily, weekly, monthly, yearly, within, tags, oldest)| Policy {
+    let fine = (count(), count());
+    (count(), fine, count(), count(), count(), count(), any_span(), tags, any::<bool>()).prop_map(
+        |(last, (minutely, hourly), daily, weekly, monthly, yearly, within, tags, oldest)| Policy {
             keep_oldest: oldest,
             keep_last: last,
+            keep_minutely: minutely,
             keep_hourly: hourly,
             keep_daily: daily,
             keep_weekly: weekly,
@@ -77,7 +79,8 @@ fn any_rules() -> impl Strategy<Value = Policy> {
             keep_within: within,
             keep_tags: tags,
             ..Policy::default()
-        })
+        },
+    )
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -128,6 +131,7 @@ proptest! {
         let both = |a: Option<u32>, b: Option<u32>| a.max(b);
         let more = Policy {
             keep_last: both(some.keep_last, others.keep_last),
+            keep_minutely: both(some.keep_minutely, others.keep_minutely),
             keep_hourly: both(some.keep_hourly, others.keep_hourly),
             keep_daily: both(some.keep_daily, others.keep_daily),
             keep_weekly: both(some.keep_weekly, others.keep_weekly),

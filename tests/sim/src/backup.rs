@@ -137,7 +137,8 @@ fn since(
     if let Some(past) = past {
         changed.insert_range(past);
     }
-    Ok((Some(parent.sparse()), Some(changed)))
+    let parent = parent.sparse(&mut changed);
+    Ok((Some(parent), Some(changed)))
 }
 
 async fn send(

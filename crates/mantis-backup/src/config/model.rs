@@ -200,7 +200,10 @@ pub struct RetentionConfig {
     /// Keep the last N
     #[schemars(range(min = 1))]
     pub keep_last: Option<u32>,
-    /// Keep the last one of each hour, for the last N hours that have one
+    /// Keep the last one of each minute, for the last N minutes that have one
+    #[schemars(range(min = 1))]
+    pub keep_minutely: Option<u32>,
+    /// Likewise of each hour
     #[schemars(range(min = 1))]
     pub keep_hourly: Option<u32>,
     /// Likewise of each day
@@ -215,7 +218,7 @@ pub struct RetentionConfig {
     /// Likewise of each year
     #[schemars(range(min = 1))]
     pub keep_yearly: Option<u32>,
-    /// Keep the oldest too, as long as a rule that counts hours to years has some left to keep
+    /// Keep the oldest too, as long as a rule that counts minutes to years has some left to keep
     #[serde(default)]
     pub keep_oldest: bool,
     /// Keep all that are less than this much older than the newest
@@ -236,6 +239,7 @@ impl RetentionConfig {
     pub fn policy(&self) -> Policy {
         Policy {
             keep_last: self.keep_last,
+            keep_minutely: self.keep_minutely,
             keep_hourly: self.keep_hourly,
             keep_daily: self.keep_daily,
             keep_weekly: self.keep_weekly,
@@ -251,9 +255,10 @@ impl RetentionConfig {
     }
 
     /// Its counts, by their keys.
-    pub(super) const fn counts(&self) -> [(&'static str, Option<u32>); 7] {
+    pub(super) const fn counts(&self) -> [(&'static str, Option<u32>); 8] {
         [
             ("keep_last", self.keep_last),
+            ("keep_minutely", self.keep_minutely),
             ("keep_hourly", self.keep_hourly),
             ("keep_daily", self.keep_daily),
             ("keep_weekly", self.keep_weekly),

@@ -224,8 +224,8 @@ fn changed_since(
         changed.insert_range(past);
     }
     tracing::info!(pages = changed.len(), "the engine knows what changed");
-    changed.union_with(parent.to_store_again());
-    Ok((Some(parent.sparse()), Some(changed)))
+    let parent = parent.sparse(&mut changed);
+    Ok((Some(parent), Some(changed)))
 }
 
 fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {

@@ -135,7 +135,7 @@ fn pages_to_be_stored_again_that_do_not_come_are_an_error() {
             let session =
                 Session::begin(&repo, Purpose::Backup, [entropy + 100; 32], "test", UnixMillis(9));
             let session = session.await.unwrap();
-            let parent = session.parent("a").await.unwrap().unwrap().sparse();
+            let parent = session.parent("a").await.unwrap().unwrap().sparse(&mut PageSet::new());
             let again = parent.to_store_again().len();
             let options = plain(Compression::None);
             let writer = BackupWriter::new(session, meta("a", 99, &bytes), Some(parent), options);

@@ -198,14 +198,14 @@ pub(crate) async fn incremental_by(
     let at = meta.created_at;
     let session = Session::begin(repo, Purpose::Backup, entropy, "test", at).await?;
     let parent = session.parent(&meta.source).await?;
-    let parent = parent.map(|parent| if changed.is_some() { parent.sparse() } else { parent });
     let mut sparse = changed.cloned().filter(|_| parent.is_some());
-    if let (Some(changed), Some(parent)) = (&mut sparse, &parent) {
-        let again = parent.to_store_again().pages();
-        again.filter(|page| page.get() <= meta.page_count).for_each(|page| {
-            changed.insert(page);
-        });
-    }
+    let parent = match &mut sparse {
+        Some(changed) => parent.map(|parent| parent.sparse(changed)),
+        None => parent,
+    };
+    let count = meta.page_count;
+    let sparse: Option<PageSet> =
+        sparse.map(|changed| changed.pages().filter(|page| page.get() <= count).collect());
     let mut writer = new_writer(session, meta, parent)?;
     let written = match &sparse {
         None => write(&mut writer, bytes, 300).await,

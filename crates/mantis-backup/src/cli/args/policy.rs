@@ -23,7 +23,10 @@ pub(crate) struct PolicyArgs {
     /// Keep the last N (all rules that count also take unlimited)
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) keep_last: Option<u32>,
-    /// Keep the last one of each hour, for the last N hours that have one
+    /// Keep the last one of each minute, for the last N minutes that have one
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_minutely: Option<u32>,
+    /// Likewise of each hour
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) keep_hourly: Option<u32>,
     /// Likewise of each day
@@ -38,7 +41,7 @@ pub(crate) struct PolicyArgs {
     /// Likewise of each year
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) keep_yearly: Option<u32>,
-    /// Keep the oldest too, as long as one of the rules that count hours to years has some left to keep
+    /// Keep the oldest too, as long as one of the rules that count minutes to years has some left to keep
     #[arg(long)]
     pub(crate) keep_oldest: bool,
     /// Keep all that are less than this much older than the newest: 7d, 48h, 2y5mo7d3h
@@ -63,6 +66,7 @@ impl PolicyArgs {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             keep_last: self.keep_last,
+            keep_minutely: self.keep_minutely,
             keep_hourly: self.keep_hourly,
             keep_daily: self.keep_daily,
             keep_weekly: self.keep_weekly,

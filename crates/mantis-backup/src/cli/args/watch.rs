@@ -12,7 +12,7 @@ use crate::parse::{duration, interval, log_len, size_or_none, size_rate, tag};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mantis watch app.db --every 5s --keep-within 1h --keep-hourly 48 --keep-daily 30\n  \
+    after_help = "Examples:\n  mantis watch app.db --every 5s --keep-within 1h --keep-minutely 600 --keep-hourly 48\n  \
     mantis restore --source app --at '5 minutes ago' --to app-then.db\n\nRuns until it is stopped. Each interval in which something was \
     committed becomes a backup of what\nchanged; one without a commit costs nothing. Between backups a read mark keeps the WAL from being\n\
     begun anew unseen, and once the WAL is longer than --max-wal, it is put into the database as by the\napplication's own checkpoints: beside \

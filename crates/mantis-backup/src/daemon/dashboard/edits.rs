@@ -57,7 +57,9 @@ pub(super) struct Schedule {
 pub(super) struct Retention {
     /// The last so many.
     keep_last: Option<u32>,
-    /// The last of each hour, for so many hours that have one.
+    /// The last of each minute, for so many minutes that have one.
+    keep_minutely: Option<u32>,
+    /// Likewise of each hour.
     keep_hourly: Option<u32>,
     /// Likewise of each day.
     keep_daily: Option<u32>,
@@ -67,7 +69,7 @@ pub(super) struct Retention {
     keep_monthly: Option<u32>,
     /// Likewise of each year.
     keep_yearly: Option<u32>,
-    /// The oldest too, as long as a rule that counts hours to years has some left to keep.
+    /// The oldest too, as long as a rule that counts minutes to years has some left to keep.
     keep_oldest: bool,
     /// All that are less than this much older than the newest: `48h`, `30d`.
     keep_within: Option<String>,
@@ -113,6 +115,7 @@ impl Retention {
     fn of(rules: &RetentionConfig) -> Self {
         Self {
             keep_last: rules.keep_last,
+            keep_minutely: rules.keep_minutely,
             keep_hourly: rules.keep_hourly,
             keep_daily: rules.keep_daily,
             keep_weekly: rules.keep_weekly,
@@ -133,6 +136,7 @@ impl Retention {
         let tags = || Value::from(self.keep_tags.iter().collect::<Array>());
         vec![
             ("keep_last", number(self.keep_last)),
+            ("keep_minutely", number(self.keep_minutely)),
             ("keep_hourly", number(self.keep_hourly)),
             ("keep_daily", number(self.keep_daily)),
             ("keep_weekly", number(self.keep_weekly)),

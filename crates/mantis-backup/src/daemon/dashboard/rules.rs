@@ -16,6 +16,7 @@ pub(super) struct Rules {
     /// Something where the fields count, and not the configuration.
     pub(super) own: String,
     keep_last: String,
+    keep_minutely: String,
     keep_hourly: String,
     keep_daily: String,
     keep_weekly: String,
@@ -37,6 +38,7 @@ impl Rules {
             policy: name.to_owned(),
             own: String::new(),
             keep_last: number(rules.keep_last),
+            keep_minutely: number(rules.keep_minutely),
             keep_hourly: number(rules.keep_hourly),
             keep_daily: number(rules.keep_daily),
             keep_weekly: number(rules.keep_weekly),
@@ -52,9 +54,10 @@ impl Rules {
     }
 
     /// The fields that hold numbers, by the keys of the configuration, with what each is.
-    pub(super) fn numbers(&self) -> [(&'static str, &'static str, &str); 7] {
+    pub(super) fn numbers(&self) -> [(&'static str, &'static str, &str); 8] {
         [
             ("keep_last", "The last", &self.keep_last),
+            ("keep_minutely", "Minutes", &self.keep_minutely),
             ("keep_hourly", "Hours", &self.keep_hourly),
             ("keep_daily", "Days", &self.keep_daily),
             ("keep_weekly", "Weeks", &self.keep_weekly),
@@ -72,7 +75,7 @@ impl Rules {
     /// The policy, and what is wrong with the fields.
     pub(super) fn policy(&self) -> (Policy, Vec<String>) {
         let mut faults = Vec::new();
-        let mut numbers = [None; 7];
+        let mut numbers = [None; 8];
         for (place, (key, _, text)) in numbers.iter_mut().zip(self.numbers()) {
             match text.trim() {
                 "" => {}
@@ -94,10 +97,19 @@ impl Rules {
         };
         let (keep_within, max_age) =
             (span("keep_within", &self.keep_within), span("max_age", &self.max_age));
-        let [keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, max_count] =
-            numbers;
+        let [
+            keep_last,
+            keep_minutely,
+            keep_hourly,
+            keep_daily,
+            keep_weekly,
+            keep_monthly,
+            keep_yearly,
+            max_count,
+        ] = numbers;
         let policy = Policy {
             keep_last,
+            keep_minutely,
             keep_hourly,
             keep_daily,
             keep_weekly,
