@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use mantis_tests::{
     World, committed, make_bank, prove_bank, start_paced_python, start_python, wait_until,
@@ -46,7 +47,12 @@ impl Watch {
 
     /// Waits until it has told of so many events of a kind.
     fn until(&self, event: &str, count: usize) {
-        wait_until(event, || self.count(event) >= count);
+        // Other tests take the cores meanwhile: how long it takes is not what is tested.
+        let patience = Instant::now() + Duration::from_secs(300);
+        while self.count(event) < count {
+            assert!(Instant::now() < patience, "{count} times {event} did not come");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Stops it as a person would; its exit code.
@@ -89,10 +95,10 @@ fn every_moment_under_a_writer_comes_back() {
     drop(writer);
     // The last interval is stored, and the idle ones behind it do nothing.
     let last = committed(&db);
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     let files = world.repository_files();
     let told = watch.count("backup");
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(
         (world.repository_files(), watch.count("backup")),
         (files, told),
@@ -129,7 +135,7 @@ fn a_watch_that_is_killed_again_and_again_loses_no_moment_that_it_told_of() {
     for round in 0..6 {
         let mut watch = Watch::start(&world, &[&WATCH[..], &["--max-wal", "1MiB"]].concat());
         watch.until("backup", 3);
-        std::thread::sleep(std::time::Duration::from_millis(37 * round));
+        std::thread::sleep(Duration::from_millis(37 * round));
         watch.child.kill().unwrap();
         watch.child.wait().unwrap();
         told += watch.count("backup");
@@ -151,9 +157,10 @@ fn a_store_that_is_gone_for_a_while_is_caught_up_with_and_the_wal_stays_short() 
     std::fs::rename(world.path("repo"), world.path("away")).unwrap();
     let before = committed(&db);
     watch.until("failed", 3);
-    wait_until("transactions", || committed(&db) > before + 3000);
+    // Some 24 kB of WAL each.
+    wait_until("transactions", || committed(&db) > before + 10_000);
     let len = wal_len(&db);
-    assert!(len < 90 << 20, "{len}");
+    assert!(len < 160_000_000, "{len}");
     std::fs::rename(world.path("away"), world.path("repo")).unwrap();
     let (made, there) = (watch.count("backup"), committed(&db));
     watch.until("backup", made + 3);
@@ -207,7 +214,7 @@ fn many_databases_are_watched_by_one_command_and_take_turns() {
     watch.until("backup", names.len() + 3);
     drop(writer);
     let last = committed(&world.path("d7.db"));
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     let events = watch.events.lock().unwrap().clone();
     assert_eq!(watch.stop(), Some(0));
     let of = |name: &str| events.iter().filter(|event| event["backup"]["source"] == name).count();

@@ -97,6 +97,8 @@ struct Watch<'a, T> {
     failures: u32,
     gaps: u64,
     rules_at: Instant,
+    /// Backups were made since rules were applied: without, they have nothing to remove.
+    made: bool,
 }
 
 /// Runs blocking work on an engine.
@@ -133,6 +135,7 @@ pub async fn watch(job: &WatchJob, tell: impl FnMut(WatchEvent)) -> Result<(), E
         failures: 0,
         gaps,
         rules_at: now + RULES_EVERY,
+        made: false,
     };
     let mut due = now;
     let mut made = false;
@@ -197,8 +200,7 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
         });
         let info = self.looking_after_the_log(backup).await?;
         drop(turn);
-        self.behind = false;
-        self.failures = 0;
+        (self.behind, self.failures, self.made) = (false, 0, true);
         let exposed = self.safe_until.elapsed();
         self.safe_until = looked;
         self.tell_gaps();
@@ -247,14 +249,18 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
 
     async fn apply_rules(&mut self) {
         let Some((policy, zone)) = &self.job.rules else { return };
-        if Instant::now() < self.rules_at {
+        if !self.made || Instant::now() < self.rules_at {
             return;
         }
+        self.made = false;
         self.rules_at = Instant::now() + RULES_EVERY;
         match expire(&self.job.repo, (policy, *zone), &self.job.name).await {
             Ok((removed, _)) if removed.is_empty() => {}
             Ok((removed, _)) => (self.tell)(WatchEvent::Expired(removed)),
-            Err(error) => (self.tell)(WatchEvent::NotExpired(error)),
+            Err(error) => {
+                self.made = true;
+                (self.tell)(WatchEvent::NotExpired(error));
+            }
         }
     }
 }
