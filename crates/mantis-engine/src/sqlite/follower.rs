@@ -351,7 +351,16 @@ impl Engine for SqliteFollower {
         };
         let fail = |error| sqlite_error("look after", self.engine.path(), error);
         let now = read_moment(&guard.connection).map_err(fail)?;
-        let frames = now.map_or(0, |now| now.last_frame.max(guard.view.moment.last_frame));
+        let was = guard.view.moment;
+        let frames = now.map_or(0, |now| now.last_frame.max(was.last_frame));
+        // The application put the last frames into the file itself: with mark 0 the WAL can be begun anew, and who waits for that, as a
+        // checkpoint of the kind TRUNCATE does, can go on.
+        let put = |now: &WalMoment| now.is_in_file() && now.last_frame == was.last_frame;
+        if !was.is_in_file() && now.as_ref().is_some_and(put) {
+            self.move_on(&mut state)?;
+            return Ok(Relief::default());
+        }
+        let Some(guard) = &state.guard else { return Ok(Relief::default()) };
         let len = wal_len(&guard.view, frames);
         // Nothing to be gained where all of it is in the file: the next writer begins it anew.
         if len <= limit || guard.view.moment.is_in_file() && now == Some(guard.view.moment) {

@@ -160,6 +160,30 @@ fn a_writer_that_never_pauses_is_followed_and_its_wal_stays_bounded() {
 }
 
 #[test]
+fn checkpoints_that_wait_for_every_reader_get_through_in_the_end() {
+    let (_folder, path) = database();
+    let connection = writer(&path);
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    let mut watcher = Watcher::new(&path);
+    let truncated = || -> bool {
+        connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+            == 0
+    };
+    for round in 0..5 {
+        update(&connection, round);
+        watcher.tick(Outcome::Committed);
+        assert!(!truncated(), "the guard is in its way");
+        let limit = 1 << 30;
+        assert_eq!(watcher.follower.relieve(limit).unwrap(), Relief::default());
+        assert!(truncated());
+        assert_eq!(wal_len(&path), 0);
+    }
+    assert_eq!(watcher.follower.gaps(), watcher.unknown);
+}
+
+#[test]
 fn a_replaced_file_and_another_journal_mode_are_gaps_that_the_next_snapshot_heals() {
     let (folder, path) = database();
     let connection = writer(&path);
