@@ -40,6 +40,7 @@ pub(crate) fn log_len(text: &str) -> Result<u64, String> {
 }
 
 /// From one look at a source to the next.
+#[cfg(feature = "cli")]
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let longest = Duration::from_secs(24 * 3600);
     duration(text)
@@ -71,6 +72,7 @@ mod tests {
         assert_eq!((grace("0s"), grace("1h")), (Ok(Duration::ZERO), Ok(Duration::from_secs(3600))));
     }
 
+    #[cfg(feature = "cli")]
     #[test]
     fn reads_intervals() {
         assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
