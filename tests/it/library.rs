@@ -58,9 +58,14 @@ fn prove(path: &std::path::Path) -> (u64, bool) {
         opened.is_some()
     });
     let clean = opened.unwrap();
+    // Whoever reads needs the database to stay open.
+    let repaired;
     let read = match &clean {
         Some(database) => database.begin_read(),
-        None => Database::open(path).unwrap().begin_read(),
+        None => {
+            repaired = Database::open(path).unwrap();
+            repaired.begin_read()
+        }
     };
     let read = read.unwrap();
     let rows = read.open_table(TABLE).unwrap();
