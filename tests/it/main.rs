@@ -9,6 +9,7 @@ mod crash_points;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod crash_stage;
 mod daemon;
+mod daemon_watch;
 mod daemons_year;
 mod damage;
 mod dashboard;

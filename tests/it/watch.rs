@@ -154,14 +154,14 @@ fn a_store_that_is_gone_for_a_while_is_caught_up_with_and_the_wal_stays_short() 
     let _writer = start_paced_python(&db);
     let watch = Watch::start(&world, &[&WATCH[..], &["--max-wal", "4MiB"]].concat());
     watch.until("backup", 2);
-    std::fs::rename(world.path("repo"), world.path("away")).unwrap();
+    world.take_repository_away();
     let before = committed(&db);
     watch.until("failed", 3);
     // Some 24 kB of WAL each.
     wait_until("transactions", || committed(&db) > before + 10_000);
     let len = wal_len(&db);
     assert!(len < 160_000_000, "{len}");
-    std::fs::rename(world.path("away"), world.path("repo")).unwrap();
+    world.bring_repository_back();
     let (made, there) = (watch.count("backup"), committed(&db));
     watch.until("backup", made + 3);
     let events = watch.events.lock().unwrap().clone();

@@ -152,9 +152,9 @@ fn live_through(time: Duration) -> Duration {
                 watch = start_watch(&world, &told);
             }
             _ => {
-                std::fs::rename(world.path("repo"), world.path("away")).unwrap();
+                world.take_repository_away();
                 std::thread::sleep(Duration::from_millis(next(&mut state) % 3000));
-                std::fs::rename(world.path("away"), world.path("repo")).unwrap();
+                world.bring_repository_back();
             }
         }
         if what > 0 {

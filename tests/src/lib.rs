@@ -151,6 +151,28 @@ impl World {
         files.sort();
         files
     }
+
+    /// Takes the repository away, as a disk that is unmounted is gone.
+    ///
+    /// # Panics
+    /// Where it is not there.
+    pub fn take_repository_away(&self) {
+        std::fs::rename(self.path("repo"), self.path("away")).unwrap();
+    }
+
+    /// Brings back what was taken away.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn bring_repository_back(&self) {
+        let back = || std::fs::rename(self.path("away"), self.path("repo"));
+        if back().is_err() {
+            // An object that was just being put made its folder anew. That it is in another store now is noticed before it is told to be safe.
+            std::thread::sleep(Duration::from_secs(3));
+            std::fs::remove_dir_all(self.path("repo")).unwrap();
+            back().unwrap();
+        }
+    }
 }
 
 /// A writer in another process, leader of a group of its own; the group is killed when this is dropped.

@@ -30,7 +30,7 @@ pub(crate) fn time(duration: Duration) -> String {
 }
 
 /// A count with its thousands set apart.
-#[cfg(feature = "cli")]
+#[cfg(feature = "daemon")]
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();

@@ -31,7 +31,7 @@ pub(crate) fn size_or_none(text: &str) -> Result<u64, String> {
 }
 
 /// How long a log may grow: a number of bytes that is worth a checkpoint.
-#[cfg(feature = "cli")]
+#[cfg(feature = "daemon")]
 pub(crate) fn log_len(text: &str) -> Result<u64, String> {
     size_or_none(text)
         .ok()
@@ -40,7 +40,7 @@ pub(crate) fn log_len(text: &str) -> Result<u64, String> {
 }
 
 /// From one look at a source to the next.
-#[cfg(feature = "cli")]
+#[cfg(feature = "daemon")]
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let longest = Duration::from_secs(24 * 3600);
     duration(text)

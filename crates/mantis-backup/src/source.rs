@@ -73,17 +73,25 @@ impl Source {
     ///
     /// # Errors
     /// As [`Self::engine`], and for an engine that cannot do so from outside.
-    #[cfg(feature = "sqlite")]
     pub fn follower(&self, options: &SourceOptions) -> Result<Box<dyn Engine>, Error> {
-        use mantis_engine::sqlite::{SqliteEngine, SqliteFollower};
+        let _ = options;
         if self.kind != EngineKind::Sqlite {
             return Err(Error::usage(
                 format!("{} databases cannot be watched from outside", self.kind.name()),
                 "back it up by schedule, or watch it in the application, with the library",
             ));
         }
-        let engine = SqliteEngine::with_options(&self.path, options.sqlite)?;
-        Ok(Box::new(SqliteFollower::new(engine)))
+        #[cfg(feature = "sqlite")]
+        {
+            use mantis_engine::sqlite::{SqliteEngine, SqliteFollower};
+            let engine = SqliteEngine::with_options(&self.path, options.sqlite)?;
+            Ok(Box::new(SqliteFollower::new(engine)))
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Err(Error::usage(
+            "this build cannot watch SQLite databases",
+            "use a build with the feature `sqlite`",
+        ))
     }
 
     /// The engine over this database.

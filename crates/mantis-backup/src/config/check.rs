@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::conflicts::conflicts;
+use super::conflicts::{conflicts, watched_twice};
 use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, Template};
 
 /// Placeholders in names and tags of backups.
@@ -36,6 +36,12 @@ pub(super) fn check(config: &Config, text: &str, table: &DeTable<'_>) -> Vec<Fau
     }
     for (name, notification) in &config.notifications {
         checker.notification(config, name, notification);
+    }
+    for (first, second, name, repository) in watched_twice(config) {
+        let message = format!(
+            "it and schedules.{first} watch {name} into {repository}: one of them is enough; leave `watch` out here"
+        );
+        checker.tell(&["schedules", second, "watch"], message);
     }
     for (first, second, name, repository) in conflicts(config) {
         let message = format!(
@@ -208,6 +214,39 @@ impl Checker<'_> {
             self.template(&template.span(), template.get_ref(), &NAMES);
         }
         self.means_something(schedule, of);
+        if schedule.watch.is_some() {
+            self.watch(config, name, schedule);
+        }
+    }
+
+    /// What can be watched, and how.
+    fn watch(&mut self, config: &Config, name: &str, schedule: &ScheduleConfig) {
+        let of = |key| ["schedules", name, key];
+        for source in schedule.sources(config) {
+            let Some(found) = config.sources.get(&source) else { continue };
+            let engine = found.path.split_once(':').map(|(engine, _)| engine);
+            if engine.is_some_and(|engine| engine == "redb" || engine == "file") {
+                let message = format!("{source} cannot be watched: SQLite databases can");
+                self.tell(&of("watch"), message);
+            } else if found.immutable {
+                let message =
+                    format!("{source} is `immutable`: nothing is committed that could be watched");
+                self.tell(&of("watch"), message);
+            }
+        }
+        let named = schedule.name.iter().map(|name| ("name", name));
+        let tags = schedule.tags.values().map(|tag| ("tags", tag));
+        for (key, template) in named.chain(tags) {
+            if ["{date}", "{time}"].iter().any(|hole| template.get_ref().contains(hole)) {
+                let message = format!(
+                    "a watch has no runs whose {{date}} and {{time}} could stand in `{key}`"
+                );
+                self.tell_at(&template.span(), message);
+            }
+        }
+        if schedule.rpo.is_some_and(|rpo| schedule.watch.is_some_and(|watch| rpo.0 <= watch.0.0)) {
+            self.tell(&of("rpo"), "it is longer than `watch`: nothing is looked at more often");
+        }
     }
 
     /// Keys that mean nothing for what a schedule does.
@@ -226,7 +265,12 @@ impl Checker<'_> {
             ("compression", schedule.compression.is_some()),
             ("limit_rate", schedule.limit_rate.is_some()),
             ("spool_limit", schedule.spool_limit.is_some()),
+            ("watch", schedule.watch.is_some()),
         ];
+        let of_watch = [("rpo", schedule.rpo.is_some()), ("max_wal", schedule.max_wal.is_some())];
+        for (key, _) in of_watch.iter().filter(|(_, given)| *given && schedule.watch.is_none()) {
+            self.tell(&of(key), "it has no meaning without `watch`");
+        }
         let given = [
             (&of_backup[..], action == Action::Backup),
             (&[("sample", schedule.sample.is_some())], action == Action::Verify),

@@ -30,3 +30,22 @@ pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
     }
     found
 }
+
+/// Pairs of schedules, by their names, that watch under one name into one repository: each would take what the other stored last for a stranger's
+/// backup, and compare all pages each time. With the name, and the repository.
+pub(super) fn watched_twice(config: &Config) -> Vec<(&str, &str, String, String)> {
+    let mut seen: BTreeMap<(String, String), &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    let watches = config.schedules.iter().filter(|(_, schedule)| schedule.enabled);
+    for (schedule_name, schedule) in watches.filter(|(_, schedule)| schedule.watch.is_some()) {
+        let Some(repository) = schedule.repositories(config).into_iter().next() else { continue };
+        for source in schedule.sources(config) {
+            let name = schedule.backups_name(schedule_name, &source);
+            let known = *seen.entry((repository.clone(), name.clone())).or_insert(schedule_name);
+            if known != schedule_name {
+                found.push((known, &**schedule_name, name, repository.clone()));
+            }
+        }
+    }
+    found
+}

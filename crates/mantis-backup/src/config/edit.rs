@@ -13,6 +13,8 @@ pub(crate) struct ScheduleEdit {
     pub(crate) cron: String,
     /// What it does.
     pub(crate) action: Action,
+    /// How often its sources are looked at between its runs; not at all without it.
+    pub(crate) watch: Option<String>,
     /// Of which databases; of all without it.
     pub(crate) sources: Option<Vec<String>>,
     /// In which repository; the only one without it.
@@ -108,6 +110,11 @@ pub(crate) fn with_schedule(
     // What is left out means a backup, and that it is on.
     let is_usual = edit.action == Action::Backup && table.get("do").is_none();
     set(table, "do", (!is_usual).then(|| Value::from(edit.action.name())));
+    set(table, "watch", edit.watch.as_ref().map(text));
+    if edit.watch.is_none() {
+        // They would mean nothing.
+        ["rpo", "max_wal"].into_iter().for_each(|key| set(table, key, None));
+    }
     let sources = edit.sources.as_ref();
     set(table, "sources", sources.map(|it| Value::from(it.iter().collect::<Array>())));
     set(table, "repository", edit.repository.as_ref().map(text));
@@ -130,6 +137,7 @@ mod tests {
             name: name.into(),
             cron: "*/10 * * * *".into(),
             action: Action::Backup,
+            watch: None,
             sources: None,
             repository: Some("main".into()),
             retention: None,
@@ -210,6 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_a_watch_goes_with_it() {
+        let text = "[repositories.main]\nurl = \"/r\"\n[sources.a]\npath = \"a\"\n[schedules.x]\ncron = \"@daily\"\nwatch = \"5s\" # quick\nrpo = \"1m\"\nmax_wal = \"2MiB\"\n";
+        let watched = |every: &str| ScheduleEdit { watch: Some(every.into()), ..edit("x") };
+        let (new, config) = with_schedule(text, &watched("2s")).unwrap();
+        assert!(new.contains("watch = \"2s\" # quick\nrpo = \"1m\""), "{new}");
+        assert!(config.schedules["x"].max_wal.is_some());
+        let (new, config) = with_schedule(&new, &edit("x")).unwrap();
+        assert!(!new.contains("rpo") && config.schedules["x"].watch.is_none(), "{new}");
+        assert!(with_schedule(text, &watched("soon")).is_err());
+    }
+
+    #[test]
     fn every_schedule_of_the_example_can_be_changed() {
         let config = parse(EXAMPLE).unwrap();
         for name in config.schedules.keys() {
@@ -217,7 +237,11 @@ mod tests {
             let retention = config.schedules[name].retention.as_ref();
             let retention = retention.map(|rules| rules.get_ref().clone());
             let action = config.schedules[name].action;
-            let edited = ScheduleEdit { action, retention, ..edit(name) };
+            let watch = config.schedules[name].watch.map(|every| every.0.to_string());
+            // Not all of its databases can be watched.
+            let sources = config.schedules[name].sources.as_ref();
+            let sources = sources.map(|all| all.iter().map(|it| it.get_ref().clone()).collect());
+            let edited = ScheduleEdit { action, retention, watch, sources, ..edit(name) };
             let (new, changed) = with_schedule(EXAMPLE, &edited).unwrap();
             assert_eq!(changed.schedules[name].cron.0.text(), "*/10 * * * *");
             let comments = |text: &str| text.matches('#').count();

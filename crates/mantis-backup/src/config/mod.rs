@@ -38,7 +38,7 @@ pub use parse::{load, parse};
 pub use schedule::{Action, ScheduleConfig};
 pub use secret::{Secret, TextOrSecret};
 pub use template::{InvalidTemplate, Template};
-pub use text::{ByteRate, ByteSize, FromText, Share, SpoolSize, Text, Wait};
+pub use text::{ByteRate, ByteSize, FromText, Interval, LogSize, Share, SpoolSize, Text, Wait};
 
 /// A file that shows and explains every key. A test parses it.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{ByteRate, Config, Share, SpoolSize, Text};
+use super::{ByteRate, Config, Interval, LogSize, Share, SpoolSize, Text};
 
 /// What a schedule does.
 #[derive(
@@ -83,6 +83,12 @@ pub struct ScheduleConfig {
     /// What is done
     #[serde(default, rename = "do")]
     pub action: Action,
+    /// backup: besides, each source is looked at this often, and backed up where something was committed; SQLite in WAL mode only
+    pub watch: Option<Text<Interval>>,
+    /// watch: tell when what was committed is in no backup for longer than this; ten times `watch` without it, a minute at least
+    pub rpo: Option<Text<Duration>>,
+    /// watch: about how long a source's WAL may grow between backups for its sake; 16MiB without it
+    pub max_wal: Option<Text<LogSize>>,
     /// Of which databases; of all without it
     #[schemars(with = "Option<Vec<String>>")]
     pub sources: Option<Vec<Spanned<String>>>,
@@ -170,6 +176,14 @@ impl ScheduleConfig {
             None => config.repositories.keys().next().cloned(),
         };
         first.into_iter().chain(self.copy_to.iter().map(|name| name.get_ref().clone())).collect()
+    }
+
+    /// How long what was committed may be in no backup before that is told, where its sources are watched.
+    #[must_use]
+    pub fn most_exposed(&self) -> Option<Duration> {
+        let every = self.watch?.0.0;
+        let usual = every.saturating_mul(10).max(Duration::from_secs(60));
+        Some(self.rpo.map_or(usual, |rpo| rpo.0))
     }
 
     /// Whose times of day it means.

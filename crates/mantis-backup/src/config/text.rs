@@ -13,7 +13,7 @@ use mantis_stream::Compression;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::parse::{duration, grace, share, size_or_none, size_rate};
+use crate::parse::{duration, grace, interval, log_len, share, size_or_none, size_rate};
 
 /// What is read from a text.
 pub trait FromText: Sized {
@@ -84,6 +84,14 @@ pub struct ByteSize(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolSize(pub u64);
 
+/// A number of bytes that a log may grow to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSize(pub u64);
+
+/// The time from one look at a source to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
 /// A number of bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRate(pub u64);
@@ -114,6 +122,35 @@ impl FromText for SpoolSize {
 
     fn from_text(text: &str) -> Result<Self, String> {
         size_or_none(text).map(Self)
+    }
+}
+
+impl FromText for LogSize {
+    const NAME: &'static str = "a size of 1MiB or more";
+    const EXAMPLES: &'static [&'static str] = &["16MiB"];
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        log_len(text).map(Self)
+    }
+}
+
+impl fmt::Display for Interval {
+    /// As it stands in the file, in the largest unit that it is a whole number of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let whole = units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit));
+        let (unit, name) = whole.unwrap_or((1, "ms"));
+        write!(f, "{}{name}", millis / unit)
+    }
+}
+
+impl FromText for Interval {
+    const NAME: &'static str = "a time from 100ms to 24h";
+    const EXAMPLES: &'static [&'static str] = &["5s", "1s", "1m"];
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        interval(text).map(Self)
     }
 }
 
@@ -203,6 +240,8 @@ mod tests {
         }
         all::<ByteSize>();
         all::<SpoolSize>();
+        all::<LogSize>();
+        all::<Interval>();
         all::<ByteRate>();
         all::<Share>();
         all::<Wait>();
@@ -211,6 +250,14 @@ mod tests {
         all::<Tz>();
         all::<Span>();
         all::<Compression>();
+    }
+
+    #[test]
+    fn an_interval_is_shown_as_it_is_written() {
+        for text in ["5s", "90s", "2m", "24h", "250ms", "1500ms"] {
+            assert_eq!(Interval::from_text(text).unwrap().to_string(), text);
+        }
+        assert!(Interval::from_text("10ms").is_err() && Interval::from_text("25h").is_err());
     }
 
     #[test]

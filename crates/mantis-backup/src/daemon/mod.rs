@@ -34,6 +34,7 @@ mod systemd;
 pub mod telemetry;
 mod timer;
 mod under_way;
+mod watching;
 mod worker;
 
 pub use freshness::Freshness;
@@ -48,4 +49,5 @@ pub use state_dir::{Lock, StateDir};
 pub use status::Status;
 pub use supervisor::Supervisor;
 pub use timer::{SystemTimer, Timer};
+pub use watching::{News, Wanted, Watched};
 pub use worker::Jobs;

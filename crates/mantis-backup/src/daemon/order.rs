@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use mantis_schedule::{Outcome, Run};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
-use super::Entry;
+use super::{Entry, Wanted, Watched};
 use crate::config::Config;
 
 /// One try of a run.
@@ -74,4 +74,16 @@ impl Report {
 pub trait Worker: Send + Sync + 'static {
     /// Does it, and ends soon after it is cancelled.
     fn work(&self, order: Order) -> BoxFuture<'static, Report>;
+
+    /// Watches what is wanted from now on, and nothing else. The future ends once what is not wanted any more has ended; it need not be
+    /// waited for. A worker without an answer of its own watches nothing.
+    fn watch(&self, wanted: Wanted) -> BoxFuture<'static, ()> {
+        drop(wanted);
+        Box::pin(std::future::ready(()))
+    }
+
+    /// How what is watched stands.
+    fn watched(&self) -> Vec<Watched> {
+        Vec::new()
+    }
 }

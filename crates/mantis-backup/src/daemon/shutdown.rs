@@ -16,6 +16,8 @@ impl Supervisor {
     pub(super) async fn stop(mut self) {
         self.status.stop();
         systemd::stopping();
+        // A watch that is cut short has lost nothing: the next one takes up what it was at.
+        let unwatched = self.watch_nothing();
         let patience = self.config.stop_timeout.0.0;
         if !self.tasks.is_empty() {
             tracing::info!(
@@ -50,6 +52,7 @@ impl Supervisor {
                 ended => self.ended(ended).await,
             }
         }
+        let _ = tokio::time::timeout_at(deadline, unwatched).await;
         self.tasks.detach_all();
         self.keep().await;
     }

@@ -20,8 +20,8 @@ use super::roster::arrange;
 use super::telemetry::name;
 use super::under_way::UnderWay;
 use super::{
-    Entry, Handle, Order, Record, Report, Roster, RunOutcome, StateDir, Status, Timer, Worker,
-    notices, systemd,
+    Entry, Handle, News, Order, Record, Report, Roster, RunOutcome, StateDir, Status, Timer,
+    Worker, notices, systemd,
 };
 use crate::Error;
 use crate::config::Config;
@@ -30,11 +30,11 @@ use crate::notify::Notifications;
 /// The daemon's loop.
 pub struct Supervisor {
     pub(super) config: Arc<Config>,
-    agenda: Agenda,
+    pub(super) agenda: Agenda,
     kept: AgendaState,
-    roster: Roster,
+    pub(super) roster: Roster,
     dir: StateDir,
-    worker: Arc<dyn Worker>,
+    pub(super) worker: Arc<dyn Worker>,
     pub(super) timer: Arc<dyn Timer>,
     notifications: Arc<Notifications>,
     pub(super) status: Arc<Status>,
@@ -43,6 +43,8 @@ pub struct Supervisor {
     /// Jobs whose last run did not do all that it should.
     failing: BTreeSet<String>,
     commands: mpsc::Receiver<(Command, oneshot::Sender<Answer>)>,
+    /// Of watches; with one end of our own, it never closes.
+    pub(super) news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -101,6 +103,7 @@ impl Supervisor {
             under_way: HashMap::new(),
             failing,
             commands,
+            news: mpsc::unbounded_channel(),
         };
         Ok((supervisor, Handle::new(sender), status))
     }
@@ -114,6 +117,7 @@ impl Supervisor {
         for event in taken_up {
             self.handle(event, now).await;
         }
+        self.watch();
         while !stop.is_cancelled() {
             let now = self.timer.now();
             let events = self.agenda.poll(now);
@@ -131,6 +135,7 @@ impl Supervisor {
                     let answered = self.obey(command).await;
                     let _ = answer.send(answered);
                 }
+                Some(news) = self.news.1.recv() => self.hear(news).await,
                 () = wakeup => {}
             }
         }
@@ -302,7 +307,7 @@ impl Supervisor {
     }
 
     /// Notes a run's end, and tells those who want to know.
-    async fn conclude(
+    pub(super) async fn conclude(
         &mut self,
         entry: &Entry,
         report: &Report,
@@ -339,6 +344,7 @@ impl Supervisor {
                 begin_to_count(&self.roster);
                 self.notifications.replace(&config.notifications);
                 self.config = config;
+                self.watch();
                 return Ok(json!({ "jobs": self.roster.iter().count() }));
             }
             Command::Cancel(name) => return self.cancel_by_hand(&name),
@@ -360,6 +366,7 @@ impl Supervisor {
             };
             done.map_err(|error| error.to_string())?;
         }
+        self.watch();
         self.keep().await;
         Ok(json!({ "jobs": ids }))
     }
@@ -384,7 +391,10 @@ impl Supervisor {
         let mut running: Vec<&UnderWay> = self.under_way.values().collect();
         running.sort_by_key(|under_way| under_way.began);
         let running: Vec<Value> = running.into_iter().map(UnderWay::describe).collect();
-        json!({ "pid": std::process::id(), "running": running, "queued": self.agenda.queued(self.timer.now()) })
+        json!({
+            "pid": std::process::id(), "running": running, "queued": self.agenda.queued(self.timer.now()),
+            "watched": self.worker.watched(),
+        })
     }
 
     /// Shows what is due, and that the loop turns.

@@ -65,6 +65,14 @@ pub mod name {
     pub const NEWEST: &str = "mantis_newest_backup_timestamp_seconds";
     /// How old it is.
     pub const AGE: &str = "mantis_newest_backup_age_seconds";
+    /// How much would be lost now of a source that is watched.
+    pub const RPO: &str = "mantis_rpo_seconds";
+    /// How much of it may be.
+    pub const RPO_LIMIT: &str = "mantis_rpo_limit_seconds";
+    /// Tries of a watch that failed.
+    pub const WATCH_FAILURES: &str = "mantis_watch_failures_total";
+    /// How often a watch lost sight of what changed.
+    pub const WATCH_GAPS: &str = "mantis_watch_gaps_total";
     /// How many backups there are.
     pub const COUNT: &str = "mantis_repository_backups";
     /// Bytes that a repository holds.
@@ -167,6 +175,30 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
         "When a source's newest good backup was made, in Unix time",
     ),
     (name::AGE, Kind::Gauge, Some(Unit::Seconds), "How old a source's newest good backup is"),
+    (
+        name::RPO,
+        Kind::Gauge,
+        Some(Unit::Seconds),
+        "How much would be lost now of a source that is watched: the time since the last moment of which all is in backups",
+    ),
+    (
+        name::RPO_LIMIT,
+        Kind::Gauge,
+        Some(Unit::Seconds),
+        "How much may be lost of a source that is watched before that is told",
+    ),
+    (
+        name::WATCH_FAILURES,
+        Kind::Counter,
+        None,
+        "Backups of a watch that failed, and tries to begin one",
+    ),
+    (
+        name::WATCH_GAPS,
+        Kind::Counter,
+        None,
+        "How often a watch lost sight of what changed, and compared all pages",
+    ),
     (name::COUNT, Kind::Gauge, None, "Backups of a source in a repository"),
     (
         name::REPOSITORY_BYTES,

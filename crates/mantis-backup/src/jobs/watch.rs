@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use futures::future::BoxFuture;
 use mantis_repo::{BackupId, BackupInfo, Repository, WriteOptions};
 use mantis_retention::Policy;
 use mantis_snapshot::{Coordinator, Engine, Relief, SnapshotError};
@@ -12,7 +13,7 @@ use mantis_stream::ProgressTracker;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{BackupJob, backup, expire};
+use super::{BackupJob, Exposure, backup, expire};
 use crate::Error;
 
 /// How often rules are applied, at most.
@@ -21,6 +22,20 @@ const RULES_EVERY: Duration = Duration::from_secs(60);
 const LOG_EVERY: Duration = Duration::from_millis(500);
 /// How long is waited at most after a failure, where the interval is not longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Waits until a backup may be made, or fails where none may; what it returns is held until the backup has ended.
+pub type Admission =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<Box<dyn Send>, Error>> + Send + Sync>;
+
+/// An admission by which so many backups take turns, over all watches that share it.
+#[must_use]
+pub fn taking_turns(turns: Arc<Semaphore>) -> Admission {
+    Arc::new(move || {
+        let turn = Arc::clone(&turns).acquire_owned();
+        // Nobody closes it, and without a turn a backup is as good.
+        Box::pin(async move { Ok(Box::new(turn.await.ok()) as Box<dyn Send>) })
+    })
+}
 
 /// What to watch, and how.
 pub struct WatchJob {
@@ -42,8 +57,10 @@ pub struct WatchJob {
     pub max_log: u64,
     /// What is kept; everything without.
     pub rules: Option<(Policy, Tz)>,
-    /// Backups take turns in it, over all watches that share it.
-    pub turns: Arc<Semaphore>,
+    /// Asked before each backup.
+    pub admission: Admission,
+    /// Told how much is at stake.
+    pub exposure: Arc<Exposure>,
 }
 
 impl std::fmt::Debug for WatchJob {
@@ -62,8 +79,9 @@ pub enum WatchEvent {
     Made {
         /// Which.
         info: Box<BackupInfo>,
-        /// For how long what it holds was, at the worst, in no backup: from the last moment before it of which all was in backups.
-        exposed: Duration,
+        /// For how long what it holds was, at the worst, in no backup: from the last moment before it of which all was in backups. Not known
+        /// of the first one, as what was committed before the watch began is not.
+        exposed: Option<Duration>,
     },
     /// A backup failed. What changed is kept in mind, and goes with the next one.
     Failed {
@@ -90,8 +108,6 @@ pub enum WatchEvent {
 struct Watch<'a, T> {
     job: &'a WatchJob,
     tell: T,
-    /// All that was committed until then is in backups.
-    safe_until: Instant,
     /// The last backup failed, so that the engine's word alone does not tell whether there is something to do.
     behind: bool,
     failures: u32,
@@ -130,7 +146,6 @@ pub async fn watch(job: &WatchJob, tell: impl FnMut(WatchEvent)) -> Result<(), E
     let mut watch = Watch {
         job,
         tell,
-        safe_until: now,
         behind: true,
         failures: 0,
         gaps,
@@ -179,12 +194,11 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
     async fn tick(&mut self, looked: Instant) -> Result<(), Error> {
         let job = self.job;
         if !self.behind && ask(&job.engine, Engine::is_idle).await? {
-            self.safe_until = looked;
+            let _ = job.exposure.safe_until(looked);
             return Ok(());
         }
         self.behind = true;
-        // Nobody closes it, and without a turn a backup is as good.
-        let turn = self.looking_after_the_log(job.turns.acquire()).await;
+        let turn = self.looking_after_the_log((job.admission)()).await?;
         if job.write.cancel.is_cancelled() {
             return Err(SnapshotError::Cancelled.into());
         }
@@ -201,8 +215,7 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
         let info = self.looking_after_the_log(backup).await?;
         drop(turn);
         (self.behind, self.failures, self.made) = (false, 0, true);
-        let exposed = self.safe_until.elapsed();
-        self.safe_until = looked;
+        let exposed = job.exposure.safe_until(looked);
         self.tell_gaps();
         (self.tell)(WatchEvent::Made { info: Box::new(info), exposed });
         Ok(())

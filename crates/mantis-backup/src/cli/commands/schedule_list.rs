@@ -1,5 +1,7 @@
 //! `mantis schedule list`
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::schedule::record_json;
@@ -9,6 +11,7 @@ use crate::cli::output::table;
 use crate::config::Config;
 use crate::daemon::StateDir;
 use crate::daemon::control::{Request, ask};
+use crate::human::time;
 use crate::when::format_seconds;
 use crate::{Error, clock};
 
@@ -17,19 +20,23 @@ fn text(value: &Value) -> String {
 }
 
 fn row(job: &Value) -> Vec<String> {
+    let at_stake = job["watched"]["exposed_ms"].as_u64().map(Duration::from_millis);
     let state = if job["running"] == true {
-        "running"
+        "running".to_owned()
     } else if job["paused"] == true {
-        "paused"
+        "paused".to_owned()
+    } else if let Some(at_stake) = at_stake {
+        format!("watched, {} at stake", time(at_stake))
     } else {
-        "waiting"
+        "waiting".to_owned()
     };
+    let watch = job["watch"].as_str().map(|every| format!(", watched every {every}"));
     vec![
         text(&job["job"]),
         text(&job["do"]),
-        text(&job["cron"]),
+        text(&job["cron"]) + &watch.unwrap_or_default(),
         text(&job["next"]),
-        state.to_owned(),
+        state,
         text(&job["last"]["outcome"]),
         text(&job["last"]["began"]),
     ]
@@ -42,6 +49,8 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
     let last = dir.history().last()?;
     // What the state has as running is so only if there is a daemon to run it.
     let daemon = ask(&dir, &Request::Status).await.ok().flatten();
+    let watched = daemon.as_ref().and_then(|status| status["watched"].as_array());
+    let watched = watched.map(Vec::as_slice).unwrap_or_default();
     let jobs: Vec<Value> = agenda
         .list()
         .filter_map(|(job, state)| {
@@ -58,6 +67,8 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
                 "next": next,
                 "paused": state.paused,
                 "running": daemon.is_some() && !state.running.is_empty(),
+                "watch": config.schedules.get(&entry.schedule).and_then(|it| it.watch).map(|it| it.0.to_string()),
+                "watched": watched.iter().find(|watch| watch["job"] == *job.id),
                 "waiting": state.waiting.len(),
                 "last": last.get(&job.id).map(record_json),
             }))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use mantis_engine::sqlite::SqliteOptions;
@@ -14,7 +15,7 @@ use crate::cli::args::WatchArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::{backup_json, count, size, time};
-use crate::jobs::{WatchEvent, WatchJob, watch};
+use crate::jobs::{Admission, Exposure, WatchEvent, WatchJob, taking_turns, watch};
 use crate::spool::spool_for;
 use crate::{Error, Source, SourceOptions, format_time};
 
@@ -35,8 +36,8 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Er
         temp_folder: args.temp_folder.clone(),
         ..SnapshotConfig::default()
     });
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let shared = (&repo, &coordinator, &turns);
+    let admission = taking_turns(Arc::new(Semaphore::new(AT_ONCE)));
+    let shared = (&repo, &coordinator, &admission);
     let jobs = args.sources.iter().map(|text| job(context, &args, shared, text));
     let jobs = jobs.collect::<Result<Vec<WatchJob>, Error>>()?;
     let mut names: Vec<&str> = jobs.iter().map(|job| &*job.name).collect();
@@ -69,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Er
 fn job(
     context: &Context,
     args: &WatchArgs,
-    (repo, coordinator, turns): (&Repository, &Coordinator, &Arc<Semaphore>),
+    (repo, coordinator, admission): (&Repository, &Coordinator, &Admission),
     text: &str,
 ) -> Result<WatchJob, Error> {
     let source = Source::parse(text)?;
@@ -92,7 +93,8 @@ fn job(
         },
         every: args.every,
         max_log: args.max_wal,
-        turns: Arc::clone(turns),
+        admission: Arc::clone(admission),
+        exposure: Arc::new(Exposure::new()),
         rules: (!policy.is_empty()).then(|| (policy, args.policy.zone())),
     })
 }
@@ -127,24 +129,25 @@ fn show(context: &Context, name: &str, event: &WatchEvent) {
     }
 }
 
-fn line(info: &BackupInfo, exposed: std::time::Duration) -> String {
+fn line(info: &BackupInfo, exposed: Option<Duration>) -> String {
+    let behind = exposed.map(|exposed| format!("; at most {} behind", time(exposed)));
     format!(
-        "{} {} of {}: {} pages changed, {} stored, in {}; at most {} behind",
+        "{} {} of {}: {} pages changed, {} stored, in {}{}",
         format_time(info.meta.created_at),
         info.id.short(),
         info.meta.source,
         count(info.pages_changed),
         size(info.bytes_stored),
-        time(std::time::Duration::from_millis(info.duration_ms)),
-        time(exposed),
+        time(Duration::from_millis(info.duration_ms)),
+        behind.unwrap_or_default(),
     )
 }
 
 fn event_json(name: &str, event: &WatchEvent) -> Value {
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     match event {
         WatchEvent::Made { info, exposed } => {
-            json!({ "event": "backup", "backup": backup_json(info), "exposed_ms": millis(*exposed) })
+            json!({ "event": "backup", "backup": backup_json(info), "exposed_ms": exposed.map(millis) })
         }
         WatchEvent::Failed { error, failures, wait } => json!({
             "event": "failed", "source": name, "error": error.chain(), "failures": failures,

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::daemon::handle::Command;
 use crate::daemon::serve::Reload;
 use crate::daemon::worker::Place;
-use crate::daemon::{Handle, StateDir};
+use crate::daemon::{Handle, StateDir, Watched};
 
 /// Passwords that are hashed at once: each takes a core, and some memory.
 const LOGINS: usize = 2;
@@ -104,9 +104,18 @@ impl Board {
 
     /// What runs.
     pub(super) async fn running(&self) -> Vec<Running> {
-        let Ok(mut status) = self.handle.ask(Command::Status).await else { return Vec::new() };
-        let running = status.get_mut("running").map(serde_json::Value::take).unwrap_or_default();
-        serde_json::from_value(running).unwrap_or_default()
+        self.at_work().await.0
+    }
+
+    /// What runs, and how what is watched stands.
+    pub(super) async fn at_work(&self) -> (Vec<Running>, Vec<Watched>) {
+        let Ok(mut status) = self.handle.ask(Command::Status).await else {
+            return Default::default();
+        };
+        let mut take = |key| status.get_mut(key).map(serde_json::Value::take).unwrap_or_default();
+        let (running, watched) = (take("running"), take("watched"));
+        let running = serde_json::from_value(running).unwrap_or_default();
+        (running, serde_json::from_value(watched).unwrap_or_default())
     }
 
     /// Asks the supervisor for something.

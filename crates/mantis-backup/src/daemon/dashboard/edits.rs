@@ -34,6 +34,9 @@ pub(super) struct Schedule {
     /// What is done: `backup`, `verify`, `drill` or `prune`; `backup` without it.
     #[serde(default, rename = "do")]
     action: Option<String>,
+    /// How often its sources are looked at between its runs, to be backed up where something was committed: `5s`; not at all without it.
+    #[serde(default)]
+    watch: Option<String>,
     /// Of which databases; of all without it.
     #[serde(default)]
     sources: Option<Vec<String>>,
@@ -86,6 +89,7 @@ impl Schedule {
         Self {
             cron: edit.cron,
             action: Some(edit.action.name().to_owned()),
+            watch: edit.watch,
             sources: edit.sources,
             repository: edit.repository,
             retention: edit.retention,
@@ -102,6 +106,7 @@ impl Schedule {
             cron: self.cron,
             action: action
                 .ok_or_else(|| format!("nothing is called {named:?} that could be done"))?,
+            watch: self.watch,
             sources: self.sources,
             repository: self.repository,
             retention: self.retention,

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::daemon::Watched;
+
 /// How a source stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -53,6 +55,8 @@ pub(super) struct Source {
     pub(super) objective_seconds: Option<i64>,
     /// Its next run.
     pub(super) next: Option<String>,
+    /// How its watch stands, where it is watched.
+    pub(super) watched: Option<Watched>,
     /// How many backups there are of it, in all repositories.
     pub(super) backups: u64,
     /// Bytes that these added to the repositories.
@@ -200,6 +204,10 @@ pub(super) struct Job {
     pub(super) paused: bool,
     /// Whether it runs now.
     pub(super) running: bool,
+    /// How often its source is looked at between runs, where it is watched: `5s`.
+    pub(super) watch: Option<String>,
+    /// How its watch stands, while there is one.
+    pub(super) watched: Option<Watched>,
     /// Its last run that counts.
     pub(super) last: Option<Run>,
 }

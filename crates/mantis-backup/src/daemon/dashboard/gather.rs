@@ -1,6 +1,6 @@
 //! The facts, put together.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,24 +10,20 @@ use mantis_repo::{BackupInfo, BackupKind};
 use super::Board;
 use super::audit::Change;
 use super::catalogues::Seen;
-use super::facts::{Backup, Job, Overview, Repository, Run, Source, Standing};
+use super::facts::{Backup, Job, Overview, Repository, Run, Source};
 use super::filter::Filter;
+use super::standing::stand;
 use super::words;
 use crate::Error;
-use crate::clock::{self, host_name};
-use crate::config::{Action, Config, ScheduleConfig, SourceConfig};
-use crate::daemon::{Record, RunOutcome};
+use crate::clock;
+use crate::config::{Action, Config, SourceConfig};
+use crate::daemon::Record;
 use crate::when::format_seconds;
 
-/// Runs of a source that are shown.
-const STRIP: usize = 30;
-/// Runs from now on that tell how often one is to be.
-const AHEAD: usize = 10;
-
 /// What was seen in each repository, by its name.
-type AllSeen = BTreeMap<String, Arc<Seen>>;
+pub(super) type AllSeen = BTreeMap<String, Arc<Seen>>;
 
-fn taken_at(backup: &BackupInfo) -> DateTime<Utc> {
+pub(super) fn taken_at(backup: &BackupInfo) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(backup.meta.created_at.0).unwrap_or_default()
 }
 
@@ -100,7 +96,7 @@ pub(super) async fn runs_of_jobs<const N: usize>(
 /// Every job of the configuration that is on.
 pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
     let (config, dir, now) = (board.config(), board.dir.clone(), clock::calendar_now());
-    let running = board.running().await;
+    let (running, watched) = board.at_work().await;
     reading(move || {
         let (agenda, roster) = dir.planned(&config, now)?;
         let last = dir.history().last()?;
@@ -118,6 +114,12 @@ pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
                 next: next.map(|at| format_seconds(&at.with_timezone(&job.zone))).collect(),
                 paused: state.paused,
                 running: running.iter().any(|run| run.job == job.id),
+                watch: config
+                    .schedules
+                    .get(&entry.schedule)
+                    .and_then(|it| it.watch)
+                    .map(|it| it.0.to_string()),
+                watched: watched.iter().find(|watch| watch.job == job.id).cloned(),
                 last: last.get(&job.id).map(Run::from),
             })
         };
@@ -210,7 +212,7 @@ pub(super) async fn changes(board: &Board, limit: usize) -> Result<Vec<Change>, 
 }
 
 /// What is wrong with what is known of a repository.
-fn problem(name: &str, seen: &Seen) -> Option<String> {
+pub(super) fn problem(name: &str, seen: &Seen) -> Option<String> {
     match (&seen.error, seen.at) {
         (Some(error), _) => Some(format!("{name}: {error}")),
         (None, None) => Some(format!("{name}: is still being looked at")),
@@ -246,124 +248,6 @@ pub(super) fn repository(name: &str, seen: &Seen) -> Repository {
     }
 }
 
-/// Whether a schedule, if it is on, backs a source up.
-fn backs_up(schedule: &ScheduleConfig, config: &Config, source: &str) -> bool {
-    schedule.action == Action::Backup && schedule.sources(config).iter().any(|name| name == source)
-}
-
-/// The schedules that are on and back a source up.
-fn schedules_of<'a>(
-    config: &'a Config,
-    source: &'a str,
-) -> impl Iterator<Item = &'a ScheduleConfig> {
-    let on = config.schedules.values().filter(|schedule| schedule.enabled);
-    on.filter(move |schedule| backs_up(schedule, config, source))
-}
-
-/// How old a source's newest backup may become, in seconds, and when its next run is: of the schedule that runs most often.
-fn objective(config: &Config, source: &str, now: DateTime<Utc>) -> Option<(i64, DateTime<Utc>)> {
-    let of = |schedule: &ScheduleConfig| {
-        let runs = schedule.cron.0.after(now, schedule.zone(config));
-        let next: Vec<DateTime<Utc>> = runs.take(AHEAD).collect();
-        let longest = next.windows(2).map(|two| (two[1] - two[0]).num_seconds()).max()?;
-        Some((longest.saturating_mul(2), *next.first()?))
-    };
-    let all: Vec<(i64, DateTime<Utc>)> = schedules_of(config, source).filter_map(of).collect();
-    let objective = all.iter().map(|(objective, _)| *objective).min()?;
-    Some((objective, all.iter().map(|(_, next)| *next).min()?))
-}
-
-/// What a source's backups may be called in the repositories: its own name, and those that its schedules give, on or not, where a date and
-/// a time are left open.
-fn names_of(config: &Config, source: &str) -> Vec<String> {
-    let own = std::iter::once(source.to_owned());
-    let given = config.schedules.iter().filter(|(_, schedule)| backs_up(schedule, config, source));
-    let given = given.map(|(name, schedule)| {
-        schedule.backups_name(name, source).replace("{host}", &host_name())
-    });
-    own.chain(given).collect()
-}
-
-/// Whether a name is one that a template makes, whatever its date and its time.
-fn is_named(template: &str, name: &str) -> bool {
-    let open = template.replace("{time}", "{date}");
-    let mut pieces = open.split("{date}");
-    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else {
-        return false;
-    };
-    let mut pieces = pieces.peekable();
-    if pieces.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
-            return rest.ends_with(piece);
-        }
-        match rest.split_once(piece) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    true
-}
-
-fn stand(
-    config: &Config,
-    name: &str,
-    path: &str,
-    (seen, records): (&AllSeen, &VecDeque<Record>),
-) -> Source {
-    let now = clock::calendar_now();
-    let names = names_of(config, name);
-    let backups = || {
-        let all = seen.values().flat_map(|seen| &seen.backups);
-        all.filter(|backup| names.iter().any(|name| is_named(name, &backup.meta.source)))
-    };
-    let newest = backups().map(taken_at).max();
-    let age = newest.map(|newest| (now - newest).num_seconds());
-    let promise = objective(config, name, now);
-    let own = |record: &&Record| record.source.as_deref() == Some(name);
-    let ended = records.iter().filter(own);
-    // A run that failed and is tried again has not failed for good; it stands badly all the same.
-    let tells = |record: &&Record| record.decides() || record.outcome == RunOutcome::Failed;
-    let failed = ended.clone().rfind(tells).filter(|last| last.outcome == RunOutcome::Failed);
-    let (standing, because) = match (failed, promise, age) {
-        (Some(last), ..) => {
-            let why = last.error.as_deref().unwrap_or("no reason is known");
-            (Standing::Failing, format!("the last run failed: {why}"))
-        }
-        (None, None, _) => (Standing::Unprotected, "no schedule that is on backs it up".into()),
-        (None, Some(_), None) => {
-            let places: Vec<String> = schedules_of(config, name)
-                .flat_map(|schedule| schedule.repositories(config))
-                .collect();
-            let problem = seen
-                .iter()
-                .filter(|(name, _)| places.contains(name))
-                .find_map(|(name, seen)| problem(name, seen));
-            (Standing::Unknown, problem.unwrap_or_else(|| "there is no backup of it yet".into()))
-        }
-        (None, Some((objective, _)), Some(age)) if age > objective => {
-            (Standing::Late, "its newest backup is older than two of its runs are apart".into())
-        }
-        _ => (Standing::Protected, "its newest backup is as young as it should be".into()),
-    };
-    let strip: Vec<Run> = ended.map(Run::from).collect();
-    Source {
-        name: name.to_owned(),
-        path: path.to_owned(),
-        standing,
-        because,
-        newest: newest.as_ref().map(format_seconds),
-        age_seconds: age,
-        objective_seconds: promise.map(|(objective, _)| objective),
-        next: promise.map(|(_, next)| format_seconds(&next)),
-        backups: backups().count() as u64,
-        bytes_stored: backups().map(|backup| backup.bytes_stored).fold(0, u64::saturating_add),
-        runs: strip.split_at(strip.len().saturating_sub(STRIP)).1.to_vec(),
-    }
-}
-
 /// All at a glance.
 pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
     let config = board.config();
@@ -371,33 +255,12 @@ pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
     let history = board.dir.history();
     let backups = |record: &Record| record.action == Action::Backup;
     let records = reading(move || history.newest(usize::MAX, backups)).await?;
+    let (running, watched) = board.at_work().await;
     let of = |(name, source): (&String, &SourceConfig)| {
-        stand(&config, name, &source.path, (&seen, &records))
+        stand(&config, (name, &source.path), (&seen, &records), &watched)
     };
     let mut sources: Vec<Source> = config.sources.iter().map(of).collect();
     sources.sort_by(|a, b| (a.standing, &a.name).cmp(&(b.standing, &b.name)));
-    let running = board.running().await;
     let repositories = seen.iter().map(|(name, seen)| repository(name, seen)).collect();
     Ok(Overview { sources, running, repositories })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_named;
-
-    #[test]
-    fn dates_and_times_are_left_open() {
-        for (template, name, fits) in [
-            ("app", "app", true),
-            ("app", "app2", false),
-            ("app-{date}", "app-2026-11-27", true),
-            ("app-{date}", "other-2026-11-27", false),
-            ("{date}-app", "2026-11-27-app", true),
-            ("app-{date}-{time}-x", "app-2026-11-27-0100-x", true),
-            ("app-{date}-{time}-x", "app-2026-x", false),
-            ("", "app", false),
-        ] {
-            assert_eq!(is_named(template, name), fits, "{template} {name}");
-        }
-    }
 }

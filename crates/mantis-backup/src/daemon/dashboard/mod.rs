@@ -42,6 +42,7 @@ mod rules;
 mod sessions;
 mod settings;
 mod show;
+mod standing;
 mod throttle;
 mod visitor;
 mod wizard;

@@ -9,9 +9,9 @@ use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 
 use super::place::{ConfigPlaces, Place};
 use super::{Jobs, no_such};
-use crate::config::{NAMES, ScheduleConfig, SourceConfig, Template};
+use crate::config::{Config, NAMES, ScheduleConfig, SourceConfig, Template};
 use crate::daemon::telemetry::name;
-use crate::daemon::{Order, Report};
+use crate::daemon::{Entry, Order, Report};
 use crate::destinations::{Destinations, Made, NoPlace};
 use crate::human::{size, time};
 use crate::jobs::{self, BackupJob};
@@ -25,8 +25,8 @@ pub(super) struct Task<'a> {
     /// What the source is called in the repository.
     pub(super) name: String,
     /// Tags, filled in.
-    tags: BTreeMap<String, String>,
-    zone: Tz,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) zone: Tz,
 }
 
 fn fill(text: &str, values: impl Fn(&'static str) -> String) -> Result<String, Error> {
@@ -37,12 +37,11 @@ fn fill(text: &str, values: impl Fn(&'static str) -> String) -> Result<String, E
 }
 
 impl<'a> Task<'a> {
-    /// What an order is of.
-    pub(super) fn of(order: &'a Order) -> Result<Self, Error> {
-        let config = &order.config;
-        let named = &order.entry.schedule;
+    /// What a job of a configuration is of.
+    pub(super) fn of(config: &'a Config, entry: &Entry) -> Result<Self, Error> {
+        let named = &entry.schedule;
         let schedule = config.schedules.get(named).ok_or_else(|| no_such("schedule", named))?;
-        let named = order.entry.source.as_deref().unwrap_or_default();
+        let named = entry.source.as_deref().unwrap_or_default();
         let source = config.sources.get(named).ok_or_else(|| no_such("source", named))?;
         let zone = schedule.zone(config);
         let local = clock::calendar_now().with_timezone(&zone);
@@ -50,7 +49,7 @@ impl<'a> Task<'a> {
             "date" => local.format("%Y-%m-%d").to_string(),
             "time" => local.format("%H:%M:%S").to_string(),
             "source" => named.to_owned(),
-            "schedule" => order.entry.schedule.clone(),
+            "schedule" => entry.schedule.clone(),
             "host" => crate::host_name(),
             _ => String::new(),
         };
@@ -68,7 +67,7 @@ impl<'a> Task<'a> {
 
 /// Backs a source up.
 pub(super) async fn back_up(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
-    let task = Task::of(order)?;
+    let task = Task::of(&order.config, &order.entry)?;
     let names = task.schedule.repositories(&order.config);
     let places = names.iter().map(|name| Place::of(&order.config, name));
     let places = ConfigPlaces {
@@ -102,7 +101,7 @@ pub(super) async fn back_up(jobs: &Jobs, order: &Order) -> Result<Report, Error>
         }
     };
     let Made { made: info, at, copies, passed_over } = made;
-    show(order, &info);
+    show(order.entry.source.as_deref().unwrap_or_default(), &info);
     let mut report = Report {
         backup: Some(info.id.to_string()),
         repository: Some(places.name(at).to_owned()),
@@ -235,8 +234,8 @@ fn summary(info: &BackupInfo) -> String {
 }
 
 /// Shows a backup's figures.
-fn show(order: &Order, info: &BackupInfo) {
-    let source = || order.entry.source.clone().unwrap_or_default();
+pub(super) fn show(source: &str, info: &BackupInfo) {
+    let source = || source.to_owned();
     let kind = if info.parent.is_some() { "incremental" } else { "full" };
     let changed = info.pages_changed.saturating_mul(info.meta.page_size.into()) as f64;
     metrics::counter!(name::BACKUPS, "source" => source(), "kind" => kind).increment(1);

@@ -26,7 +26,7 @@ fn is_damage(error: &Error) -> bool {
 
 /// Restores the newest backup of a source, and checks it.
 pub(super) async fn drill(jobs: &Jobs, order: &Order) -> Result<Report, Error> {
-    let task = Task::of(order)?;
+    let task = Task::of(&order.config, &order.entry)?;
     let place = place_of(order)?;
     let repo = place.open().await?;
     let catalogue = repo.catalogue().await?;

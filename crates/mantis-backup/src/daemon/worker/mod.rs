@@ -7,6 +7,8 @@ mod prune;
 mod sources;
 mod turn;
 mod verify;
+mod watch;
+mod watches;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +18,14 @@ use futures::future::BoxFuture;
 use mantis_repo::RepoError;
 use mantis_schedule::Outcome;
 
-use super::{Freshness, Order, Report, StateDir, Worker};
+use super::{Freshness, Order, Report, StateDir, Wanted, Watched, Worker};
 use crate::Error;
 use crate::config::Action;
 pub(super) use place::Place;
 use sources::Sources;
 #[cfg(feature = "dashboard")]
 pub(super) use turn::to_use;
+use watches::Watches;
 
 /// How long a run that was cancelled may take to clean up; then it is let go of.
 const CLEANING: Duration = Duration::from_secs(90);
@@ -35,13 +38,15 @@ pub struct Jobs {
     scratch: Arc<PathBuf>,
     sources: Arc<Sources>,
     freshness: Arc<Freshness>,
+    watches: Arc<Watches>,
 }
 
 impl Jobs {
     /// A worker that notes what it proves in a state folder, and restores drills to a folder of its own.
     #[must_use]
     pub fn new(dir: StateDir, scratch: PathBuf, freshness: Arc<Freshness>) -> Self {
-        Self { dir, scratch: scratch.into(), sources: Arc::default(), freshness }
+        let (sources, watches) = Default::default();
+        Self { dir, scratch: scratch.into(), sources, freshness, watches }
     }
 
     async fn attempt(self, order: Order) -> Result<Report, Error> {
@@ -128,6 +133,14 @@ impl Worker for Jobs {
                 Err(error) => Report { full: full(&error), ..failed(&error) },
             }
         })
+    }
+
+    fn watch(&self, wanted: Wanted) -> BoxFuture<'static, ()> {
+        self.watches.arrange(self, wanted)
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        self.watches.watched()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use mantis_engine::EngineKind;
 use mantis_snapshot::Engine;
@@ -15,8 +15,22 @@ use crate::{Error, Source, SourceOptions};
 ///
 /// A file is opened only once to tell: POSIX locks belong to the process, and closing any descriptor of a database lets go of
 /// those that SQLite holds on it for a backup that runs.
-#[derive(Debug, Default)]
-pub(super) struct Sources(Mutex<HashMap<(u64, u64), EngineKind>>);
+#[derive(Default)]
+pub(super) struct Sources {
+    kinds: Mutex<HashMap<(u64, u64), EngineKind>>,
+    /// Of sources that are watched: what follows them, which knows what changed since the last backup.
+    followers: Mutex<Vec<(SourceConfig, Weak<dyn Engine>)>>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[cfg(feature = "sqlite")]
 fn options(config: &SourceConfig) -> SourceOptions {
@@ -37,9 +51,34 @@ fn options(config: &SourceConfig) -> SourceOptions {
 }
 
 impl Sources {
-    /// The engine over a database. Blocks.
+    /// The engine over a database: that of its watch, where it is watched. Blocks.
     pub(super) fn engine(&self, config: &SourceConfig) -> Result<Arc<dyn Engine>, Error> {
-        let source = match Source::named(&config.path) {
+        if let Some(follower) = self.followed(config) {
+            return Ok(follower);
+        }
+        Ok(Arc::from(self.source(config)?.engine(&options(config))?))
+    }
+
+    /// What follows a database, for a watch. Blocks.
+    pub(super) fn follower(&self, config: &SourceConfig) -> Result<Arc<dyn Engine>, Error> {
+        if let Some(follower) = self.followed(config) {
+            return Ok(follower);
+        }
+        let follower: Arc<dyn Engine> = Arc::from(self.source(config)?.follower(&options(config))?);
+        let mut followers = lock(&self.followers);
+        followers.retain(|(_, follower)| follower.strong_count() > 0);
+        followers.push((config.clone(), Arc::downgrade(&follower)));
+        Ok(follower)
+    }
+
+    fn followed(&self, config: &SourceConfig) -> Option<Arc<dyn Engine>> {
+        let followers = lock(&self.followers);
+        let same = |(of, _): &&(SourceConfig, Weak<dyn Engine>)| of == config;
+        followers.iter().filter(same).find_map(|(_, follower)| follower.upgrade())
+    }
+
+    fn source(&self, config: &SourceConfig) -> Result<Source, Error> {
+        Ok(match Source::named(&config.path) {
             Some(source) => {
                 // Known from here on: another source may lead to the same file without naming its engine.
                 if let Ok(metadata) = std::fs::metadata(&source.path) {
@@ -51,12 +90,11 @@ impl Sources {
                 let path = Path::new(&config.path);
                 Source { kind: self.kind(path)?, path: path.to_owned() }
             }
-        };
-        Ok(Arc::from(source.engine(&options(config))?))
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<(u64, u64), EngineKind>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kinds)
     }
 
     fn kind(&self, path: &Path) -> Result<EngineKind, Error> {

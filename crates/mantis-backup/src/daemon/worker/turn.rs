@@ -51,7 +51,8 @@ pub(in crate::daemon) async fn to_use(
     }
 }
 
-async fn turn(
+/// A turn on a repository: alone, or beside others that are not.
+pub(super) async fn turn(
     dir: &StateDir,
     name: &str,
     alone: bool,
