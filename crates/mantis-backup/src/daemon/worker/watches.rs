@@ -242,6 +242,7 @@ impl Watches {
 }
 
 #[cfg(all(test, feature = "file"))]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
     use crate::daemon::{Entry, RunOutcome};
