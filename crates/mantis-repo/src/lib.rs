@@ -61,6 +61,7 @@ mod merge_layers;
 mod no_unlock;
 mod old_records;
 mod page_hash;
+mod page_reader;
 mod params;
 mod parent;
 mod password;
@@ -109,6 +110,7 @@ pub use manifest::{
 };
 pub use matching::ReadPages;
 pub use page_hash::{PageHash, PageHasher};
+pub use page_reader::{PageReader, PagesFetched};
 pub use parent::Parent;
 pub use password::Password;
 pub use repair::{LostSegment, RepairOptions, RepairReport};

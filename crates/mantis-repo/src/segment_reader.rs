@@ -255,6 +255,17 @@ impl OpenSegment {
         Ok(())
     }
 
+    /// Bytes of it that are here.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether a page of it is all zeros.
+    pub(crate) fn has_zeros(&self, page: PageNo) -> bool {
+        let behind = self.index.zero.partition_point(|range| range.last() < page);
+        self.index.zero.get(behind).is_some_and(|range| range.first() <= page)
+    }
+
     /// The frame that a page is in.
     pub(crate) fn frame_of(&self, page: u64) -> Option<usize> {
         self.frames().iter().position(|frame| {

@@ -6,6 +6,7 @@
 //! - [`SqliteFollower`]: the same again and again, with a read mark held in between, so that each snapshot knows what changed.
 //! - [`vfs`]: in process, for an application that embeds SQLite: checkpoints go on during a backup.
 //! - [`check_database`]: SQLite's own integrity check of a restored file.
+//! - [`open_pages`]: SQLite over pages that are in no file, such as those of a backup.
 //!
 //! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
 //! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
@@ -23,6 +24,7 @@ mod hot_journal;
 mod in_use;
 mod live_file;
 mod outside;
+mod page_vfs;
 mod rollback;
 pub mod vfs;
 mod wal_changes;
@@ -34,3 +36,4 @@ pub use check::check_database;
 pub use follower::SqliteFollower;
 pub use in_use::refuse_if_in_use;
 pub use outside::{JournalLock, SqliteEngine, SqliteOptions};
+pub use page_vfs::{DatabasePages, attach_pages, open_pages};

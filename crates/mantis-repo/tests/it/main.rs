@@ -27,6 +27,8 @@ mod leftovers;
 #[cfg(feature = "encryption")]
 mod lived_in;
 mod old_records;
+#[cfg(feature = "encryption")]
+mod page_reader;
 mod refusals;
 mod repair;
 mod rewrites;
