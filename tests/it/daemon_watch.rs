@@ -61,6 +61,18 @@ fn what_is_committed_between_runs_is_backed_up_and_seen() {
     assert_eq!(listed["watch"], "200ms");
     assert_eq!(listed["watched"]["limit_ms"], 60_000, "{listed:#}");
     assert!(listed["watched"]["backups"].as_u64() >= Some(4), "{listed:#}");
+    wait_until("the pages to show it", || {
+        daemon.page("/").1.contains("watched: all that was committed until ")
+    });
+    assert!(daemon.page("/").1.contains("At stake"));
+    assert!(daemon.page("/schedules").1.contains("watched every 200ms"));
+    let jobs: Value = serde_json::from_str(&daemon.page("/api/v1/jobs").1).unwrap();
+    assert_eq!(
+        (&jobs[0]["watch"], &jobs[0]["watched"]["limit_ms"]),
+        (&"200ms".into(), &60_000.into())
+    );
+    let overview: Value = serde_json::from_str(&daemon.page("/api/v1/overview").1).unwrap();
+    assert_eq!(overview["sources"][0]["standing"], "protected", "{overview:#}");
     // A run by hand takes what the watch knows, and the watch goes on from there.
     world.ok(&["schedule", "run", "live", "--detach"]);
     wait_until("its end", || history(&world).iter().any(|it| it["manual"] == true));

@@ -37,9 +37,9 @@ pub(super) fn check(config: &Config, text: &str, table: &DeTable<'_>) -> Vec<Fau
     for (name, notification) in &config.notifications {
         checker.notification(config, name, notification);
     }
-    for (first, second, name, repository) in watched_twice(config) {
+    for (first, second, source) in watched_twice(config) {
         let message = format!(
-            "it and schedules.{first} watch {name} into {repository}: one of them is enough; leave `watch` out here"
+            "it and schedules.{first} watch {source}: one is enough; leave `watch` out of one, and keep its backups elsewhere too by `copy_to`"
         );
         checker.tell(&["schedules", second, "watch"], message);
     }

@@ -31,19 +31,16 @@ pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
     found
 }
 
-/// Pairs of schedules, by their names, that watch under one name into one repository: each would take what the other stored last for a stranger's
-/// backup, and compare all pages each time. With the name, and the repository.
-pub(super) fn watched_twice(config: &Config) -> Vec<(&str, &str, String, String)> {
-    let mut seen: BTreeMap<(String, String), &str> = BTreeMap::new();
+/// Pairs of schedules, by their names, that watch one source: each would keep its log from being begun anew for the other. With the source.
+pub(super) fn watched_twice(config: &Config) -> Vec<(&str, &str, String)> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     let mut found = Vec::new();
     let watches = config.schedules.iter().filter(|(_, schedule)| schedule.enabled);
-    for (schedule_name, schedule) in watches.filter(|(_, schedule)| schedule.watch.is_some()) {
-        let Some(repository) = schedule.repositories(config).into_iter().next() else { continue };
+    for (name, schedule) in watches.filter(|(_, schedule)| schedule.watch.is_some()) {
         for source in schedule.sources(config) {
-            let name = schedule.backups_name(schedule_name, &source);
-            let known = *seen.entry((repository.clone(), name.clone())).or_insert(schedule_name);
-            if known != schedule_name {
-                found.push((known, &**schedule_name, name, repository.clone()));
+            let known = *seen.entry(source.clone()).or_insert(name);
+            if known != name {
+                found.push((known, &**name, source));
             }
         }
     }

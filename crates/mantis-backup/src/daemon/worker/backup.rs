@@ -76,7 +76,8 @@ pub(super) async fn back_up(jobs: &Jobs, order: &Order) -> Result<Report, Error>
         cancel: order.cancel.clone(),
     };
     let (sources, source) = (Arc::clone(&jobs.sources), task.source.clone());
-    let engine = tokio::task::spawn_blocking(move || sources.engine(&source)).await;
+    let job = order.entry.id.clone();
+    let engine = tokio::task::spawn_blocking(move || sources.engine(&job, &source)).await;
     let engine = engine.map_err(|error| Error::Other {
         doing: format!("open {}", task.source.path),
         source: error.into(),

@@ -18,9 +18,13 @@ use crate::{Error, Source, SourceOptions};
 #[derive(Default)]
 pub(super) struct Sources {
     kinds: Mutex<HashMap<(u64, u64), EngineKind>>,
-    /// Of sources that are watched: what follows them, which knows what changed since the last backup.
-    followers: Mutex<Vec<(SourceConfig, Weak<dyn Engine>)>>,
+    /// What follows a source for its watch, by the watch's job: it knows what changed since the last backup. Of no other job: what is stored
+    /// elsewhere, or under another name, is not stored where this watch stores.
+    followers: Mutex<HashMap<String, Follower>>,
 }
+
+/// What a follower follows, as long as a watch has it.
+type Follower = (SourceConfig, Weak<dyn Engine>);
 
 impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,30 +55,32 @@ fn options(config: &SourceConfig) -> SourceOptions {
 }
 
 impl Sources {
-    /// The engine over a database: that of its watch, where it is watched. Blocks.
-    pub(super) fn engine(&self, config: &SourceConfig) -> Result<Arc<dyn Engine>, Error> {
-        if let Some(follower) = self.followed(config) {
+    /// The engine over a database, for a job: that of its own watch, where it is watched. Blocks.
+    pub(super) fn engine(
+        &self,
+        job: &str,
+        config: &SourceConfig,
+    ) -> Result<Arc<dyn Engine>, Error> {
+        let followed = lock(&self.followers)
+            .get(job)
+            .and_then(|(of, follower)| if of == config { follower.upgrade() } else { None });
+        if let Some(follower) = followed {
             return Ok(follower);
         }
         Ok(Arc::from(self.source(config)?.engine(&options(config))?))
     }
 
-    /// What follows a database, for a watch. Blocks.
-    pub(super) fn follower(&self, config: &SourceConfig) -> Result<Arc<dyn Engine>, Error> {
-        if let Some(follower) = self.followed(config) {
-            return Ok(follower);
-        }
+    /// What follows a database, for the watch of a job. Blocks.
+    pub(super) fn follower(
+        &self,
+        job: &str,
+        config: &SourceConfig,
+    ) -> Result<Arc<dyn Engine>, Error> {
         let follower: Arc<dyn Engine> = Arc::from(self.source(config)?.follower(&options(config))?);
         let mut followers = lock(&self.followers);
-        followers.retain(|(_, follower)| follower.strong_count() > 0);
-        followers.push((config.clone(), Arc::downgrade(&follower)));
+        followers.retain(|_, (_, follower)| follower.strong_count() > 0);
+        followers.insert(job.to_owned(), (config.clone(), Arc::downgrade(&follower)));
         Ok(follower)
-    }
-
-    fn followed(&self, config: &SourceConfig) -> Option<Arc<dyn Engine>> {
-        let followers = lock(&self.followers);
-        let same = |(of, _): &&(SourceConfig, Weak<dyn Engine>)| of == config;
-        followers.iter().filter(same).find_map(|(_, follower)| follower.upgrade())
     }
 
     fn source(&self, config: &SourceConfig) -> Result<Source, Error> {
@@ -134,10 +140,27 @@ mod tests {
         assert_eq!(sources.kind(Path::new(&path)).unwrap(), EngineKind::Sqlite);
         std::fs::write(&path, b"something else").unwrap();
         assert_eq!(sources.kind(Path::new(&path)).unwrap(), EngineKind::Sqlite, "the same file");
-        assert!(sources.engine(&config("/nowhere/x")).is_err());
+        assert!(sources.engine("s/a", &config("/nowhere/x")).is_err());
         let named = folder.path().join("b").display().to_string();
         std::fs::write(&named, b"nothing known").unwrap();
-        assert!(sources.engine(&config(&format!("file:{named}"))).is_ok());
+        assert!(sources.engine("s/a", &config(&format!("file:{named}"))).is_ok());
         assert_eq!(sources.kind(Path::new(&named)).unwrap(), EngineKind::File);
+    }
+
+    #[test]
+    fn what_a_watch_knows_is_known_to_its_own_job_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db").display().to_string();
+        std::fs::write(&path, b"SQLite format 3\0").unwrap();
+        let (sources, config) = (Sources::default(), config(&path));
+        let follower = sources.follower("live/a", &config).unwrap();
+        let same = |job| Arc::ptr_eq(&sources.engine(job, &config).unwrap(), &follower);
+        assert!(same("live/a"));
+        assert!(!same("nightly/a"), "it stores elsewhere");
+        let other = SourceConfig { immutable: true, ..config.clone() };
+        assert!(!Arc::ptr_eq(&sources.engine("live/a", &other).unwrap(), &follower));
+        drop(follower);
+        assert!(!sources.followers.lock().unwrap().is_empty());
+        assert!(sources.engine("live/a", &config).is_ok(), "one that is gone is not used");
     }
 }

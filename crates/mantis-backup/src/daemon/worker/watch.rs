@@ -160,7 +160,8 @@ impl Watch {
         let plan = &self.plan;
         let repo = plan.place.open().await?;
         let (sources, source) = (Arc::clone(&shared.sources), plan.source.clone());
-        let engine = tokio::task::spawn_blocking(move || sources.follower(&source)).await;
+        let job = self.entry.id.clone();
+        let engine = tokio::task::spawn_blocking(move || sources.follower(&job, &source)).await;
         let engine = engine.map_err(|error| Error::Other {
             doing: format!("open {}", plan.source.path),
             source: error.into(),
