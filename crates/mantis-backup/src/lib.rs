@@ -7,6 +7,7 @@
 //! - [`BackupSystem`]: engines and a repository, and backups of the one into the other;
 //! - [`jobs`]: one backup, one restore, each read from top to bottom;
 //! - [`Source`]: a database by its path;
+//! - feature `sqlite`: `open_snapshot`, a connection to the database of a backup, without restoring it;
 //! - feature `daemon`: the configuration file ([`config`]), schedules that run ([`daemon`]), and people who are told ([`notify`]);
 //! - feature `cli`: the `mantis` command.
 //!
@@ -57,6 +58,8 @@ mod known_keys;
 mod nice;
 #[cfg(feature = "daemon")]
 pub mod notify;
+#[cfg(feature = "sqlite")]
+mod open_snapshot;
 #[cfg(feature = "daemon")]
 mod parse;
 #[cfg(feature = "daemon")]
@@ -76,6 +79,8 @@ pub use clock::{entropy, host_name, now, owner};
 pub use error::Error;
 #[cfg(feature = "daemon")]
 pub use nice::give_way;
+#[cfg(feature = "sqlite")]
+pub use open_snapshot::{OpenSnapshot, open_snapshot};
 pub use source::{Source, SourceOptions};
 pub use system::{
     BackupRequest, BackupSystem, Builder, init_repository, open_repository, probe_store,

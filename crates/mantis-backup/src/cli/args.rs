@@ -7,7 +7,9 @@ mod forget;
 mod key;
 mod look;
 mod policy;
+mod query;
 mod repair;
+mod rescue;
 mod restore;
 mod retention;
 mod schedule;
@@ -26,7 +28,9 @@ pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
 pub(crate) use policy::PolicyArgs;
+pub(crate) use query::QueryArgs;
 pub(crate) use repair::RepairArgs;
+pub(crate) use rescue::RescueArgs;
 pub(crate) use restore::RestoreArgs;
 pub(crate) use retention::{RetentionCommand, SimulateArgs};
 pub(crate) use schedule::{DaemonArgs, ScheduleCommand, ServeArgs};
@@ -144,6 +148,10 @@ pub(crate) enum Command {
     },
     /// Restore a backup to a file
     Restore(RestoreArgs),
+    /// Ask a backup's database something, without restoring it
+    Query(QueryArgs),
+    /// Bring rows of a backup back into a live database
+    Rescue(RescueArgs),
     /// Read backups back and prove every byte
     Verify(VerifyArgs),
     /// Show what changed between two backups, in pages

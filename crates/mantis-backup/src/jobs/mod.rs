@@ -8,6 +8,10 @@ mod expire;
 mod exposure;
 mod figures;
 mod prune;
+#[cfg(feature = "sqlite")]
+mod rescue;
+#[cfg(feature = "sqlite")]
+mod rescue_table;
 mod restore;
 mod salvage;
 mod transfer;
@@ -21,6 +25,10 @@ pub use exposure::Exposure;
 #[cfg(feature = "daemon")]
 pub(crate) use figures::{COW_SAVED, COW_SPILLED, STALL};
 pub use prune::{PruneJob, Pruned, prune};
+#[cfg(feature = "sqlite")]
+pub use rescue::{RescueJob, Rescued, rescue};
+#[cfg(feature = "sqlite")]
+pub use rescue_table::RowState;
 pub use restore::{RestoreJob, Restored, restore};
 pub use salvage::salvage;
 pub use transfer::{ImportJob, export_to, export_to_file, import};
