@@ -47,19 +47,36 @@ fn start(bench: &Bench, port: u16) -> Result<Server, String> {
     Err("s3s-fs does not come up".into())
 }
 
-pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
+/// An S3 server on this machine, and a bucket on it for one repository.
+pub(super) struct S3 {
+    #[expect(dead_code, reason = "held, not used")]
+    server: Server,
+    endpoint: String,
+    /// The repository's address, as it stands in a shell.
+    pub(super) url: String,
+    /// What makes a shell have the right to use it.
+    pub(super) credentials: &'static str,
+}
+
+pub(super) fn start_s3(bench: &Bench) -> Result<S3, String> {
     crate::integration::install_s3s()?;
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    let port = free.map_err(|error| error.to_string())?.port();
+    let server = start(bench, port)?;
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let url = format!("'s3://bucket/repo?endpoint={endpoint}'");
+    let credentials = "export AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench";
+    Ok(S3 { server, endpoint, url, credentials })
+}
+
+pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     crate::integration::install_moto()?;
     cargo(&["build", "--locked", "--release", "-p", "mantis-backup", "--features", "full"])?;
     let base = bench.database("base.db", mib)?;
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let port = free.map_err(|error| error.to_string())?.port();
-    let _server = start(bench, port)?;
+    let server = start_s3(bench)?;
+    let S3 { endpoint, url: s3, credentials, .. } = &server;
     let (work, mantis) = (bench.work.display(), &bench.mantis);
-    let endpoint = format!("http://127.0.0.1:{port}");
     let local = format!("{work}/repo");
-    let s3 = format!("'s3://bucket/repo?endpoint={endpoint}'");
-    let credentials = "export AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench";
     let python = root().join("target/servers/moto").display().to_string();
     let peer = bench.work.join("peer.py");
     fs::write(&peer, PEER).map_err(|error| error.to_string())?;
@@ -80,7 +97,7 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     let filled = |repo: &str| format!("{}; {}", init(repo), backup(repo, "none"));
     let ways = [
         ("backup to disk, none", init(&local), backup(&local, "none")),
-        ("backup to S3, none", init(&s3), backup(&s3, "none")),
+        ("backup to S3, none", init(s3), backup(s3, "none")),
         (
             "boto3's upload of the file to S3",
             fresh.clone(),
@@ -90,9 +107,9 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
             ),
         ),
         ("backup to disk, zstd:1", init(&local), backup(&local, "zstd:1")),
-        ("backup to S3, zstd:1", init(&s3), backup(&s3, "zstd:1")),
+        ("backup to S3, zstd:1", init(s3), backup(s3, "zstd:1")),
         ("restore from disk", filled(&local), restore(&local)),
-        ("restore from S3", filled(&s3), restore(&s3)),
+        ("restore from S3", filled(s3), restore(s3)),
     ];
     let mut found: Vec<Vec<Cost>> = ways.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
@@ -119,7 +136,8 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
         rows.push([&[(*name).to_owned()], &numbers[..], &[format!("{peak:.0}")]].concat());
     }
     report.table(&rows);
-    slow(bench, (credentials, &s3), &mut report)?;
+    slow(bench, (credentials, s3), &mut report)?;
+    drop(server);
     let _ = fs::remove_dir_all(bench.work.join("s3"));
     report.write()
 }
