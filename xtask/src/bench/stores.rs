@@ -29,6 +29,9 @@ config = TransferConfig(multipart_chunksize=16 << 20, max_concurrency=4)
 store.upload_file(sys.argv[1], 'bucket', 'peer', Config=config)
 ";
 
+/// A relay that acknowledges at once.
+const QUICK_ACK: &str = include_str!("quick_ack.py");
+
 fn start(bench: &Bench, port: u16) -> Result<Server, String> {
     let folder = bench.work.join("s3");
     fs::create_dir_all(folder.join("bucket")).map_err(|error| error.to_string())?;
@@ -38,19 +41,14 @@ fn start(bench: &Bench, port: u16) -> Result<Server, String> {
     command.args(["--access-key", "bench", "--secret-key", "bench"]).arg(folder);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let server = Server(child.map_err(|error| format!("cannot run s3s-fs: {error}"))?);
-    for _ in 0..100 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(server);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Err("s3s-fs does not come up".into())
+    wait_for("s3s-fs", port)?;
+    Ok(server)
 }
 
 /// An S3 server on this machine, and a bucket on it for one repository.
 pub(super) struct S3 {
     #[expect(dead_code, reason = "held, not used")]
-    server: Server,
+    servers: Vec<Server>,
     endpoint: String,
     /// The repository's address, as it stands in a shell.
     pub(super) url: String,
@@ -58,22 +56,47 @@ pub(super) struct S3 {
     pub(super) credentials: &'static str,
 }
 
-pub(super) fn start_s3(bench: &Bench) -> Result<S3, String> {
-    crate::integration::install_s3s()?;
+fn free_port() -> Result<u16, String> {
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let port = free.map_err(|error| error.to_string())?.port();
-    let server = start(bench, port)?;
+    Ok(free.map_err(|error| error.to_string())?.port())
+}
+
+/// Waits until somebody listens.
+fn wait_for(name: &str, port: u16) -> Done {
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("{name} does not come up"))
+}
+
+/// Starts one; `quick`: behind a relay that acknowledges at once, for what waits for one answer after another.
+pub(super) fn start_s3(bench: &Bench, quick: bool) -> Result<S3, String> {
+    crate::integration::install_s3s()?;
+    let mut port = free_port()?;
+    let mut servers = vec![start(bench, port)?];
+    if quick {
+        let relay = free_port()?;
+        let mut command = Command::new("python3");
+        command.args(["-c", QUICK_ACK, &relay.to_string(), &port.to_string()]);
+        let child = command.spawn().map_err(|error| format!("python3: {error}"))?;
+        servers.push(Server(child));
+        wait_for("the relay", relay)?;
+        port = relay;
+    }
     let endpoint = format!("http://127.0.0.1:{port}");
     let url = format!("'s3://bucket/repo?endpoint={endpoint}'");
     let credentials = "export AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench";
-    Ok(S3 { server, endpoint, url, credentials })
+    Ok(S3 { servers, endpoint, url, credentials })
 }
 
 pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     crate::integration::install_moto()?;
     cargo(&["build", "--locked", "--release", "-p", "mantis-backup", "--features", "full"])?;
     let base = bench.database("base.db", mib)?;
-    let server = start_s3(bench)?;
+    let server = start_s3(bench, false)?;
     let S3 { endpoint, url: s3, credentials, .. } = &server;
     let (work, mantis) = (bench.work.display(), &bench.mantis);
     let local = format!("{work}/repo");
