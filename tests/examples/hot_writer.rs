@@ -195,7 +195,12 @@ fn main() {
     let (mut times, longest) = writer.join().unwrap();
     let took = times.iter().sum::<f64>() / 1e3;
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() as f64 * share) as usize).min(times.len() - 1)];
+    // In a short time on a slow disk none may have ended.
+    let last = times.len().saturating_sub(1);
+    let at = |share: f64| {
+        let place = ((times.len() as f64 * share) as usize).min(last);
+        times.get(place).copied().unwrap_or(f64::NAN)
+    };
     println!(
         "{:.0} {:.4} {:.4} {:.4} {:.2} {} {backups}",
         times.len() as f64 / took,

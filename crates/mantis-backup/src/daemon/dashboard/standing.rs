@@ -134,7 +134,8 @@ pub(super) fn stand(
         (None, Some((objective, _)), Some(age)) if age > objective => {
             (Standing::Late, "its newest backup is older than two of its runs are apart".into())
         }
-        _ => match watched {
+        // Before the first backup of a watch it is not known what came before.
+        _ => match watched.filter(|watch| watch.backups > 0) {
             Some(watch) => (
                 Standing::Protected,
                 format!(
