@@ -81,8 +81,9 @@ fn what_is_committed_between_runs_is_backed_up_and_seen() {
     let sizes = world.ok(&["list"]);
     let read_all = |it: &&Value| it["bytes_read"] == it["bytes"];
     let all = sizes.as_array().unwrap();
+    let gaps = daemon.metric(&format!("mantis_watch_gaps_total{of}")).unwrap() as usize;
     // The first one, and those that put a stack's layers together.
-    assert!(all.iter().filter(read_all).count() <= 2 + all.len() / 4, "{sizes:#}");
+    assert!(all.iter().filter(read_all).count() <= gaps + 2 + all.len() / 4, "{sizes:#}");
 
     world.ok(&["schedule", "pause", "live"]);
     wait_until("that it stands still", || job(&world)["watched"].is_null());
@@ -114,25 +115,22 @@ fn too_much_at_stake_is_told_and_so_is_the_recovery() {
     let daemon = Daemon::start(&world);
     wait_until("a backup", || history(&world).iter().any(|it| is(it, "live/bank", "done")));
     world.take_repository_away();
-    let failed = |it: &Value| is(it, "live/bank", "failed");
-    wait_until("that it is told", || history(&world).iter().any(failed));
+    // Where the machine is busy, it may have been late before.
+    let newest_is =
+        |outcome: &str| history(&world).last().is_some_and(|it| is(it, "live/bank", outcome));
+    let ok = || daemon.metric("mantis_job_ok{schedule=\"live\"");
+    wait_until("that it is told", || newest_is("failed") && ok() == Some(0.0));
     wait_until("that someone is told", || world.path("told").exists());
-    assert_eq!(daemon.metric("mantis_job_ok{schedule=\"live\""), Some(0.0));
     assert!(daemon.metric("mantis_watch_failures_total{schedule=\"live\"") >= Some(1.0));
     let shown = job(&world);
     assert!(shown["watched"]["exposed_ms"].as_u64() > Some(2000), "{shown:#}");
     assert!(shown["watched"]["error"].is_string(), "{shown:#}");
     let there = committed(&db);
     world.bring_repository_back();
-    wait_until("that it is well again", || {
-        let records = history(&world);
-        let at = records.iter().position(failed).unwrap();
-        records[at..].iter().any(|it| is(it, "live/bank", "done"))
-    });
+    wait_until("that it is well again", || newest_is("done") && ok() == Some(1.0));
     wait_until("that someone is told of that", || {
         std::fs::read_to_string(world.path("told")).unwrap().contains("recovery bank watched")
     });
-    assert_eq!(daemon.metric("mantis_job_ok{schedule=\"live\""), Some(1.0));
     assert!(daemon.stop());
     let told = std::fs::read_to_string(world.path("told")).unwrap();
     assert!(told.starts_with("failure bank what was committed within the last "), "{told}");
