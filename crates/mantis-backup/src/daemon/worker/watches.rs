@@ -99,13 +99,15 @@ fn news(watch: &Watch, told: &mut Told) -> Option<Report> {
     if made == 0 && !is_first {
         return None;
     }
+    // Of the first one it is not known.
+    let behind =
+        if worst.is_zero() { String::new() } else { format!(", at most {} behind", time(worst)) };
     let summary = format!(
-        "watched: {} of {}, the newest {} as of {}, at most {} behind",
+        "watched: {} of {}, the newest {} as of {}{behind}",
         if made == 1 { "1 backup".to_owned() } else { count(made) + " backups" },
         last.meta.source,
         last.id.short(),
         format_time(last.meta.created_at),
-        time(worst)
     );
     let backup = Some(last.id.to_string());
     let repository = Some(watch.plan.place.name.clone());
@@ -298,6 +300,7 @@ mod tests {
         make(&watch).await;
         let first = news(&watch, &mut told).unwrap();
         assert!(first.summary.starts_with("watched: 1 backup of a, the newest "), "{first:?}");
+        assert!(!first.summary.contains("behind"), "{first:?}");
         make(&watch).await;
         assert_eq!(news(&watch, &mut told), None, "it is well, as was told");
         pass(31).await;
