@@ -154,9 +154,8 @@ impl Repository {
             let segments =
                 layer.segments.iter().map(|segment| SegmentReader::new(self.vault(), segment));
             let segments = segments.collect::<Result<Vec<_>, _>>()?;
-            let mut borrows = layer.borrows.clone();
-            borrows.sort_unstable_by_key(|run| run.first);
-            Ok(Stack { segments, borrows })
+            // Both ascend: a manifest where they do not is refused.
+            Ok(Stack { segments, borrows: layer.borrows.clone() })
         });
         Ok(PageReader {
             repo: self.clone(),

@@ -1,7 +1,7 @@
 """A relay that acknowledges at once what a server says.
 
 s3s-fs sends the head and the body of an answer apart, and the body waits until the head is acknowledged, which systems put off for 40 ms (Nagle's
-algorithm and delayed acknowledgements). Stores in production do not.
+algorithm and delayed acknowledgements).
 
 usage: quick_ack.py PORT SERVERS_PORT
 """

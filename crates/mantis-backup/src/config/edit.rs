@@ -237,7 +237,7 @@ mod tests {
             let retention = config.schedules[name].retention.as_ref();
             let retention = retention.map(|rules| rules.get_ref().clone());
             let action = config.schedules[name].action;
-            let watch = config.schedules[name].watch.map(|every| every.0.to_string());
+            let watch = config.schedules[name].watched_every();
             // Not all of its databases can be watched.
             let sources = config.schedules[name].sources.as_ref();
             let sources = sources.map(|all| all.iter().map(|it| it.get_ref().clone()).collect());

@@ -178,6 +178,12 @@ impl ScheduleConfig {
         first.into_iter().chain(self.copy_to.iter().map(|name| name.get_ref().clone())).collect()
     }
 
+    /// How often its sources are looked at, as it stands in the file, where they are watched.
+    #[must_use]
+    pub fn watched_every(&self) -> Option<String> {
+        self.watch.map(|every| every.0.to_string())
+    }
+
     /// How long what was committed may be in no backup before that is told, where its sources are watched.
     #[must_use]
     pub fn most_exposed(&self) -> Option<Duration> {

@@ -19,6 +19,7 @@ mod follower;
 mod frozen_wal;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod guarded;
 mod header;
 mod hot_journal;
 mod in_use;

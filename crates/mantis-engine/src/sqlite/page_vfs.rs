@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mantis_snapshot::SnapshotError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
+
+use super::guarded::guarded;
 
 const VFS: &CStr = c"mantis-pages";
 /// What the names of such databases begin with. No file is called so: it has no folder, and SQLite makes each name a whole path before.
@@ -163,11 +164,6 @@ fn announced<T>(
     let opened = open(&name);
     waiting().remove(&name);
     Ok(opened)
-}
-
-/// A panic must not unwind into C; it becomes an I/O error.
-fn guarded(work: impl FnOnce() -> c_int) -> c_int {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(ffi::SQLITE_IOERR)
 }
 
 /// The name, where it is one of ours.

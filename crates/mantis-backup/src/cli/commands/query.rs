@@ -155,13 +155,17 @@ pub(super) fn text(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => format!("{number:?}"),
         // What would move the cursor or break the line is shown, not done.
-        ValueRef::Text(text) => String::from_utf8_lossy(text)
-            .chars()
-            .flat_map(|c| {
-                let shown = c.is_control().then(|| c.escape_default().to_string());
-                shown.unwrap_or_else(|| c.to_string()).chars().collect::<Vec<char>>()
-            })
-            .collect(),
+        ValueRef::Text(text) => {
+            let mut shown = String::with_capacity(text.len());
+            for c in String::from_utf8_lossy(text).chars() {
+                if c.is_control() {
+                    shown.extend(c.escape_default());
+                } else {
+                    shown.push(c);
+                }
+            }
+            shown
+        }
         ValueRef::Blob(bytes) => format!("x'{}'", hex(bytes)),
     }
 }

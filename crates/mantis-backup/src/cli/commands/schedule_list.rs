@@ -8,7 +8,7 @@ use super::schedule::record_json;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::table;
-use crate::config::Config;
+use crate::config::{Config, ScheduleConfig};
 use crate::daemon::StateDir;
 use crate::daemon::control::{Request, ask};
 use crate::human::time;
@@ -67,7 +67,7 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
                 "next": next,
                 "paused": state.paused,
                 "running": daemon.is_some() && !state.running.is_empty(),
-                "watch": config.schedules.get(&entry.schedule).and_then(|it| it.watch).map(|it| it.0.to_string()),
+                "watch": config.schedules.get(&entry.schedule).and_then(ScheduleConfig::watched_every),
                 "watched": watched.iter().find(|watch| watch["job"] == *job.id),
                 "waiting": state.waiting.len(),
                 "last": last.get(&job.id).map(record_json),

@@ -96,7 +96,7 @@ pub(super) fn edit_of(name: &str, schedule: &ScheduleConfig) -> ScheduleEdit {
         name: name.to_owned(),
         cron: schedule.cron.0.text().to_owned(),
         action: schedule.action,
-        watch: schedule.watch.map(|every| every.0.to_string()),
+        watch: schedule.watched_every(),
         sources: schedule.sources.as_ref().map(|all| all.iter().map(name_of).collect()),
         repository: schedule.repository.as_ref().map(name_of),
         retention: schedule.retention.as_ref().map(name_of),

@@ -16,7 +16,7 @@ use super::standing::stand;
 use super::words;
 use crate::Error;
 use crate::clock;
-use crate::config::{Action, Config, SourceConfig};
+use crate::config::{Action, Config, ScheduleConfig, SourceConfig};
 use crate::daemon::Record;
 use crate::when::format_seconds;
 
@@ -117,8 +117,7 @@ pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
                 watch: config
                     .schedules
                     .get(&entry.schedule)
-                    .and_then(|it| it.watch)
-                    .map(|it| it.0.to_string()),
+                    .and_then(ScheduleConfig::watched_every),
                 watched: watched.iter().find(|watch| watch.job == job.id).cloned(),
                 last: last.get(&job.id).map(Run::from),
             })

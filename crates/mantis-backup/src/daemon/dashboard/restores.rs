@@ -131,8 +131,9 @@ async fn run(
     target: PathBuf,
     (cancel, progress): (CancellationToken, Arc<ProgressTracker>),
 ) -> Result<String, Error> {
-    let _turn = to_use(&dir, &config, &wish.repository, &cancel).await?;
-    let repo = Place::of(&config, &wish.repository)?.open().await?;
+    let place = Place::of(&config, &wish.repository)?;
+    let _turn = to_use(&dir, &place, &cancel).await?;
+    let repo = place.open().await?;
     let catalogue = repo.catalogue().await?;
     let found = catalogue.backups.iter().find(|backup| backup.id.to_string() == wish.backup);
     let backup = found.cloned().ok_or_else(|| {

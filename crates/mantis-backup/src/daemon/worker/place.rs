@@ -33,6 +33,11 @@ impl Place {
         Ok(Self { name: name.to_owned(), config: found.clone() })
     }
 
+    /// Whether nobody may use it while it is pruned.
+    pub(super) const fn is_exclusive(&self) -> bool {
+        self.config.exclusive
+    }
+
     /// Fails where there is less space than is to be left free; shows how much there is.
     pub(in crate::daemon) fn check_space(&self) -> Result<(), Error> {
         let Some(free) = folder_of(&self.config.url).and_then(|folder| free_space(&folder)) else {

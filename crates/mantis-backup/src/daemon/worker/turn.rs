@@ -7,6 +7,7 @@ use mantis_stream::CancellationToken;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::Place;
 use crate::config::{Action, Config};
 use crate::daemon::{Order, StateDir};
 use crate::{Error, durable};
@@ -38,21 +39,18 @@ pub(super) async fn turns(dir: &StateDir, order: &Order) -> Result<Vec<Turn>, Er
 }
 
 /// A turn of somebody who only uses a repository, as a restore does; none where it is not `exclusive`.
-#[cfg(feature = "dashboard")]
 pub(in crate::daemon) async fn to_use(
     dir: &StateDir,
-    config: &Config,
-    name: &str,
+    place: &Place,
     cancel: &CancellationToken,
 ) -> Result<Option<Turn>, Error> {
-    match config.repositories.get(name) {
-        Some(repository) if repository.exclusive => turn(dir, name, false, cancel).await.map(Some),
-        _ => Ok(None),
+    if !place.is_exclusive() {
+        return Ok(None);
     }
+    turn(dir, &place.name, false, cancel).await.map(Some)
 }
 
-/// A turn on a repository: alone, or beside others that are not.
-pub(super) async fn turn(
+async fn turn(
     dir: &StateDir,
     name: &str,
     alone: bool,

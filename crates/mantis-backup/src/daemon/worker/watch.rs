@@ -30,8 +30,6 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) place: Place,
-    /// Whether nobody may use the place while it is pruned.
-    exclusive: bool,
     pub(super) source: SourceConfig,
     /// What the source is called in the repository.
     pub(super) name: String,
@@ -58,7 +56,6 @@ impl Plan {
         let retention = schedule.retention.as_ref();
         let retention = retention.and_then(|named| config.retention.get(named.get_ref()));
         Ok(Self {
-            exclusive: config.repositories.get(&repository).is_some_and(|it| it.exclusive),
             place: Place::of(config, &repository)?,
             source: task.source.clone(),
             every,
@@ -195,7 +192,7 @@ impl Watch {
 
     /// Backups take turns, leave space free, and do not run beside a prune that is to be alone.
     fn admission(&self, shared: &Shared) -> Admission {
-        let (place, exclusive) = (self.plan.place.clone(), self.plan.exclusive);
+        let place = self.plan.place.clone();
         let (dir, turns, cancel) =
             (shared.dir.clone(), Arc::clone(&shared.turns), self.cancel.clone());
         Arc::new(move || {
@@ -203,13 +200,9 @@ impl Watch {
             let turns = Arc::clone(&turns);
             Box::pin(async move {
                 place.check_space()?;
-                let alone = if exclusive {
-                    Some(turn::turn(&dir, &place.name, false, &cancel).await?)
-                } else {
-                    None
-                };
+                let beside_prunes = turn::to_use(&dir, &place, &cancel).await?;
                 // Nobody closes it, and without a turn a backup is as good.
-                Ok(Box::new((alone, turns.acquire_owned().await.ok())) as Box<dyn Send>)
+                Ok(Box::new((beside_prunes, turns.acquire_owned().await.ok())) as Box<dyn Send>)
             })
         })
     }

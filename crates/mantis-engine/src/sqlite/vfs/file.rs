@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use mantis_cow::LiveFile;
@@ -13,6 +12,7 @@ use mantis_page::{PageNo, PageSize};
 use rusqlite::ffi;
 
 use super::tracker::Tracker;
+use crate::sqlite::guarded::guarded;
 use crate::sqlite::header::u32_at;
 use crate::sqlite::live_file::WAL_INDEX_LEN;
 use crate::sqlite::wal_index::{HEADER_LEN, WalMoment};
@@ -92,11 +92,6 @@ pub(crate) unsafe fn attach(file: *mut ffi::sqlite3_file, tracker: Arc<Tracker>,
         file.cast::<u8>().add(at).cast::<Extension>().write(extension);
         (*file).pMethods = table_for(&*real);
     }
-}
-
-/// A panic must not unwind into C; it becomes an I/O error.
-fn guarded(work: impl FnOnce() -> c_int) -> c_int {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(ffi::SQLITE_IOERR)
 }
 
 /// How often a wal-index header is read that somebody is in the middle of writing: for half a second.
