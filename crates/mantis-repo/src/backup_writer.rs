@@ -309,9 +309,11 @@ impl BackupWriter {
             self.abandon().await;
             return Err(RepoError::WrongPages { what: "some are not stored yet".into() });
         };
-        match self.write_manifest(segments, duration_ms, token).await {
+        match self.write_manifest(&segments, duration_ms, token).await {
             Ok((info, hash)) => {
+                let repo = self.session.repo.clone();
                 self.session.commit(hash).await?;
+                repo.memory().made(&info, hash, &segments);
                 self.options.progress.finish();
                 Ok(info)
             }
@@ -356,11 +358,11 @@ impl BackupWriter {
 
     async fn write_manifest(
         &mut self,
-        segments: Vec<SegmentRef>,
+        segments: &[SegmentRef],
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<(BackupInfo, ObjectHash), RepoError> {
-        let info = self.info(&segments, duration_ms);
+        let info = self.info(segments, duration_ms);
         let base = self.base.as_ref();
         let mut layers = base.map_or_else(Vec::new, |base| {
             let kept = base.parent.taken_in.kept;
@@ -370,7 +372,7 @@ impl BackupWriter {
         for segments in segments.chunks(MAX_LAYER_SEGMENTS) {
             layers.push(self.session.store_layer(segments.to_vec(), Vec::new()).await?);
         }
-        if let Some(borrowed) = self.twins.layer(&segments)? {
+        if let Some(borrowed) = self.twins.layer(segments)? {
             let Layer { segments, borrows, .. } = borrowed;
             layers.push(self.session.store_layer(segments, borrows).await?);
         }

@@ -1,5 +1,7 @@
 //! The list of backups.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
 use mantis_sink::Span;
 
@@ -181,7 +183,9 @@ impl Repository {
     ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
         match read_outcome(self, session).await {
             Ok(SessionOutcome::Commit { manifest: hash }) => {
-                Ok(Some((self.read_manifest(session, hash).await?, hash)))
+                let manifest = self.read_manifest(session, hash).await?;
+                self.memory().read(&manifest.info);
+                Ok(Some((manifest, hash)))
             }
             Ok(SessionOutcome::Fenced | SessionOutcome::Done) => Ok(None),
             Err(RepoError::Sink { source })
@@ -230,6 +234,9 @@ impl Repository {
         let mut outcomes = self.sessions_in(Place::OUTCOMES).await?;
         let forgotten = self.sessions_in(Place::FORGOTTEN).await?;
         outcomes.retain(|session| forgotten.binary_search(session).is_err());
+        if let Some(newest) = outcomes.last() {
+            self.memory().saw(newest.sequence, false);
+        }
         Ok(outcomes)
     }
 
@@ -241,7 +248,7 @@ impl Repository {
     ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
         let mut sessions = self.live_sessions().await?;
         sessions.reverse();
-        let reads = sessions.into_iter().map(|session| self.read_committed(session));
+        let reads = sessions.into_iter().map(|session| self.read_if_of(session, source));
         let mut reads = futures::stream::iter(reads).buffered(READS);
         let mut newest: Option<(Manifest, ObjectHash)> = None;
         while let Some(read) = reads.next().await {
@@ -276,13 +283,79 @@ impl Repository {
         }
     }
 
+    /// What a session committed; none as well where it is known to be of another source.
+    async fn read_if_of(
+        &self,
+        session: SessionId,
+        source: &str,
+    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
+        match self.memory().committed(session) {
+            Some(known) if known.meta.source != source => Ok(None),
+            _ => self.read_committed(session).await,
+        }
+    }
+
+    /// The newest backup of a source that this process made, with all its segments, and the hash of its manifest: found without a look at
+    /// others, where it still stands. None where anything about it is doubtful.
+    pub(crate) async fn own_newest_of(
+        &self,
+        source: &str,
+    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
+        let Some((session, hash)) = self.memory().own(source) else { return Ok(None) };
+        let found = match self.read_committed(session).await {
+            Ok(Some(found)) if found.1 == hash && !self.is_forgotten(session).await? => Some(found),
+            Ok(_) => None,
+            Err(error) if error.is_damage() || is_not_found(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let Some((mut manifest, hash)) = found else {
+            self.memory().forget_own(source);
+            return Ok(None);
+        };
+        match self.fill_layers(&mut manifest).await {
+            Ok(()) => Ok(Some((manifest, hash))),
+            Err(error) if error.is_damage() || is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_forgotten(&self, session: SessionId) -> Result<bool, RepoError> {
+        let place = Place::Forget(session);
+        let key = place.key().map_err(|error| RepoError::damaged("a forgotten backup", error))?;
+        match self.sink().stat(&key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads the list of backups. One that cannot be read does not hide the others.
     ///
     /// # Errors
     /// What keeps the list itself from being read.
     pub async fn catalogue(&self) -> Result<Catalogue, RepoError> {
+        self.catalogue_by(|_| None).await
+    }
+
+    /// The list of backups, for one who asks again and again: which there are is asked of the store, but what one says of itself is read once
+    /// an hour only, so that one whose manifest was damaged since may be in it as if it were whole.
+    ///
+    /// # Errors
+    /// As [`Self::catalogue`].
+    pub async fn catalogue_again(&self) -> Result<Catalogue, RepoError> {
+        self.catalogue_by(|session| self.memory().committed_lately(session)).await
+    }
+
+    async fn catalogue_by(
+        &self,
+        known: impl Fn(SessionId) -> Option<Arc<BackupInfo>>,
+    ) -> Result<Catalogue, RepoError> {
         let sessions = self.live_sessions().await?;
+        let known = &known;
         let reads = sessions.into_iter().map(|session| async move {
+            if let Some(known) = known(session) {
+                return Ok((session, Ok(Some(BackupInfo::clone(&known)))));
+            }
             let read = self.read_committed(session).await;
             match read {
                 // Only the store's own failure keeps the list from being read.
@@ -306,6 +379,10 @@ impl Repository {
         catalogue.backups.sort_by_key(|backup| (backup.meta.created_at, backup.session));
         Ok(catalogue)
     }
+}
+
+fn is_not_found(error: &RepoError) -> bool {
+    matches!(error, RepoError::Sink { source } if source.is_not_found())
 }
 
 fn split_off_old_generations(backups: &mut Vec<BackupInfo>) -> Vec<BackupInfo> {

@@ -5,6 +5,8 @@
 //! be brought back: a session of its own commits the next generation of its manifest, under the same rules as any
 //! other session, so that it refers to nothing that a collector has listed, or that is not there.
 
+use std::collections::HashSet;
+
 use mantis_sink::Span;
 use mantis_stream::Compression;
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,7 @@ impl Repository {
         entropy: [u8; 32],
         now: UnixMillis,
     ) -> Result<(), RepoError> {
+        let ids: HashSet<&BackupId> = ids.iter().collect();
         let all = catalogue.superseded.iter().chain(&catalogue.backups);
         // Older generations first: a crash in between must not bring one of them to light.
         let sessions = all.filter(|backup| ids.contains(&backup.id)).map(|backup| backup.session);

@@ -76,12 +76,15 @@ impl Session {
     ) -> Result<Leftovers, RepoError> {
         let repo = self.repo.clone();
         let mut leftovers = Leftovers::default();
-        let begun = repo.sessions_in(Place::SESSIONS).await?;
+        let mut begun = repo.sessions_in(Place::SESSIONS).await?;
+        begun.retain(|session| Some(*session) > after && *session != self.id());
+        if let Some(newest) = begun.last() {
+            repo.memory().saw(newest.sequence, false);
+        } else {
+            return Ok(leftovers);
+        }
         let ended = repo.sessions_in(Place::OUTCOMES).await?;
-        for session in begun.into_iter().rev().filter(|session| Some(*session) > after) {
-            if session == self.id() {
-                continue;
-            }
+        for session in begun.into_iter().rev() {
             if leftovers.sessions.len() == MAX_SESSIONS {
                 break;
             }

@@ -77,6 +77,7 @@ mod segment_index;
 mod segment_reader;
 mod segment_stream;
 mod session;
+mod session_memory;
 mod short_stack;
 mod spool;
 mod stack_cursor;

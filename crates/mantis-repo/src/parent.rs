@@ -1,11 +1,13 @@
 //! The backup that the next one is built on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_page::PageSet;
-use mantis_sink::ObjectKey;
+use mantis_sink::{ObjectInfo, ObjectKey};
 
+use crate::session_memory::Folder;
 use crate::short_stack::TakenIn;
 use crate::stack_cursor::StackCursor;
 use crate::{BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, Session, SessionId};
@@ -69,13 +71,17 @@ impl Session {
     pub async fn parent(&self, source: &str) -> Result<Option<Parent>, RepoError> {
         let repo = &self.repo;
         let condemned = repo.condemned().await?;
-        let Some((manifest, hash)) = repo.newest_of(source).await? else { return Ok(None) };
+        let newest = match repo.own_newest_of(source).await? {
+            None => repo.newest_of(source).await?,
+            own => own,
+        };
+        let Some((manifest, hash)) = newest else { return Ok(None) };
         let id = manifest.info.id;
         if manifest.keys()?.iter().any(|key| condemned.contains(key)) {
             tracing::info!(%id, "a collector is about to free what this backup is made of");
             return Ok(None);
         }
-        if let Some(missing) = repo.missing_segment(&manifest).await? {
+        if let Some(missing) = repo.missing_lately(&manifest).await? {
             tracing::warn!(%id, %missing, "the newest backup is damaged: the next one stores every page");
             return Ok(None);
         }
@@ -114,7 +120,14 @@ impl Session {
         let mut others: BTreeMap<String, Manifest> = BTreeMap::new();
         let sessions = repo.live_sessions().await?;
         let newest = sessions.into_iter().rev().take(4 * OTHERS);
-        let reads = newest.map(|session| repo.read_committed(session));
+        // Of those that are known, one of each source will do.
+        let mut known = BTreeSet::from([source.to_owned()]);
+        let newest = newest.filter(|session| match repo.memory().committed(*session) {
+            Some(committed) => known.insert(committed.meta.source.clone()),
+            None => true,
+        });
+        let newest: Vec<SessionId> = newest.collect();
+        let reads = newest.into_iter().map(|session| repo.read_committed(session));
         let mut reads = futures::stream::iter(reads).buffered(CALLS);
         while let Some(read) = reads.next().await {
             let manifest = match read {
@@ -163,22 +176,43 @@ impl Manifest {
 }
 
 impl Repository {
+    async fn list_segments(&self, session: SessionId) -> Result<Folder, RepoError> {
+        let listed = self.sink().list(&format!("{}/{session}", Place::SEGMENTS)).await?;
+        let named = |object: &ObjectInfo| Some((Place::written_by(&object.key)?.1, object.len));
+        let folder: Folder = Arc::new(listed.iter().filter_map(named).collect());
+        self.memory().saw_segments(session, Arc::clone(&folder));
+        Ok(folder)
+    }
+
     /// A segment of a manifest that is not there with its right length, if there is one: told from
     /// listings, without reading a segment.
     pub(crate) async fn missing_segment(
         &self,
         manifest: &Manifest,
     ) -> Result<Option<ObjectKey>, RepoError> {
+        self.missing(manifest, |_| None).await
+    }
+
+    /// The same, where segments that were seen not long ago are taken to be there.
+    async fn missing_lately(&self, manifest: &Manifest) -> Result<Option<ObjectKey>, RepoError> {
+        self.missing(manifest, |session| self.memory().segments(session)).await
+    }
+
+    async fn missing(
+        &self,
+        manifest: &Manifest,
+        known: impl Fn(SessionId) -> Option<Folder>,
+    ) -> Result<Option<ObjectKey>, RepoError> {
         let mut wanted: BTreeMap<SessionId, Vec<(ObjectHash, u64)>> = BTreeMap::new();
         for segment in manifest.segments() {
             wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
         }
+        let known = &known;
         let checks = wanted.into_iter().map(|(session, segments)| async move {
-            let listed = self.sink().list(&format!("{}/{session}", Place::SEGMENTS)).await?;
-            let there: std::collections::HashMap<ObjectHash, u64> = listed
-                .iter()
-                .filter_map(|object| Some((Place::written_by(&object.key)?.1, object.len)))
-                .collect();
+            let there = match known(session) {
+                Some(there) => there,
+                None => self.list_segments(session).await?,
+            };
             let missing = segments.into_iter().find(|(hash, len)| there.get(hash) != Some(len));
             let name = missing.map(|(hash, _)| Place::Segment(session, hash).key());
             name.transpose().map_err(|error| RepoError::damaged("a manifest", error))

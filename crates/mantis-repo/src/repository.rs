@@ -9,6 +9,7 @@ use crate::index_cache::IndexCache;
 use crate::keys::{self, Unlocked};
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
+use crate::session_memory::SessionMemory;
 use crate::vault::Vault;
 use crate::{Credential, NewKey, ObjectHash, PageHasher, Place, RepoError, RepoId, UnixMillis};
 
@@ -36,6 +37,7 @@ struct Inner {
     /// How it was opened; none without encryption.
     #[cfg_attr(not(feature = "encryption"), expect(dead_code, reason = "nobody asks"))]
     unlocked: Option<Unlocked>,
+    memory: SessionMemory,
 }
 
 async fn read_params(sink: &dyn Sink, place: Place) -> Result<(RepoId, Params), RepoError> {
@@ -98,7 +100,13 @@ impl Repository {
             result => result?,
         }
         put_own(&*sink, Place::ParamsCopy, sealed).await?;
-        let inner = Inner { sink, created_at: now, vault: Arc::new(vault), unlocked };
+        let inner = Inner {
+            sink,
+            created_at: now,
+            vault: Arc::new(vault),
+            unlocked,
+            memory: SessionMemory::default(),
+        };
         Ok(Self { inner: Arc::new(inner), cache: None })
     }
 
@@ -126,7 +134,13 @@ impl Repository {
             }
         };
         let created_at = params.created_at;
-        let inner = Inner { sink, created_at, vault: Arc::new(vault), unlocked };
+        let inner = Inner {
+            sink,
+            created_at,
+            vault: Arc::new(vault),
+            unlocked,
+            memory: SessionMemory::default(),
+        };
         Ok(Self { inner: Arc::new(inner), cache: None })
     }
 
@@ -146,7 +160,8 @@ impl Repository {
     /// A replica of this repository, known to be in another store. Its keys cannot be changed through it.
     pub(crate) fn in_another_store(&self, sink: Arc<dyn Sink>) -> Self {
         let (created_at, vault) = (self.created_at(), Arc::clone(self.vault()));
-        let inner = Inner { sink, created_at, vault, unlocked: None };
+        let inner =
+            Inner { sink, created_at, vault, unlocked: None, memory: SessionMemory::default() };
         Self { inner: Arc::new(inner), cache: None }
     }
 
@@ -173,6 +188,7 @@ impl Repository {
             created_at: self.created_at(),
             vault: Arc::new(vault),
             unlocked: Some(unlocked),
+            memory: SessionMemory::default(),
         };
         Self { inner: Arc::new(inner), cache: self.cache.clone() }
     }
@@ -180,6 +196,10 @@ impl Repository {
     #[cfg(feature = "encryption")]
     pub(crate) fn unlocked(&self) -> Option<&Unlocked> {
         self.inner.unlocked.as_ref()
+    }
+
+    pub(crate) fn memory(&self) -> &SessionMemory {
+        &self.inner.memory
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {

@@ -90,7 +90,8 @@ fn json<T: Serialize>(object: &str, value: &T) -> Result<Bytes, RepoError> {
 }
 
 impl Session {
-    /// Announces a session. `entropy` must be fresh random bytes; `owner` tells people who it is.
+    /// Announces a session. `entropy` must be fresh random bytes; `owner` tells people who it is. The first one of an open repository looks
+    /// which there are; later ones go on from there, as [`Self::begin_after`].
     ///
     /// # Errors
     /// What the store reports.
@@ -101,13 +102,20 @@ impl Session {
         owner: &str,
         began_at: UnixMillis,
     ) -> Result<Self, RepoError> {
-        let mut newest = 0;
-        for folder in [Place::OUTCOMES, Place::SESSIONS] {
-            for object in repo.sink().list(folder).await? {
-                let session = Place::session_of(&object.key);
-                newest = newest.max(session.map_or(0, |session| session.sequence));
+        let newest = match repo.memory().newest() {
+            Some(newest) => newest,
+            None => {
+                let mut newest = 0;
+                for folder in [Place::OUTCOMES, Place::SESSIONS] {
+                    for object in repo.sink().list(folder).await? {
+                        let session = Place::session_of(&object.key);
+                        newest = newest.max(session.map_or(0, |session| session.sequence));
+                    }
+                }
+                repo.memory().saw(newest, true);
+                newest
             }
-        }
+        };
         Self::begin_after(repo, newest, what, entropy, owner, began_at).await
     }
 
@@ -132,6 +140,7 @@ impl Session {
         let intent = Intent { owner: owner.to_owned(), began_at, what };
         let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
         session.put(Place::Session(id), sealed).await?;
+        repo.memory().saw(id.sequence, false);
         Ok(session)
     }
 

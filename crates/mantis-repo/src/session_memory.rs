@@ -1,0 +1,155 @@
+//! What an open repository remembers of sessions, so as not to ask the store for it again.
+//!
+//! An outcome never changes, and a manifest is named by its hash: what was read of them once is true for as long as they are there, which
+//! each reader asks the store. So all of this saves requests, and decides nothing:
+//!
+//! - that a session made a backup of another source, when the newest one of a source is looked for;
+//! - which session made the newest backup of a source by this process, when the next one is to be built on it. Where somebody else made a newer
+//!   one meanwhile, the next one stores more than it need;
+//! - what a backup says of itself, for a while: one whose manifest was lost is not to be counted as good for ever;
+//! - that segments were there, for a while: collectors never take those of a backup that stands, so that they can only be missing by
+//!   damage, which is noticed that much later.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::{BackupInfo, ObjectHash, SegmentRef, SessionId};
+
+/// Sessions that are remembered: the newest. About 800 bytes each.
+const MOST_SESSIONS: usize = 1 << 16;
+/// Sessions whose segments are.
+const MOST_FOLDERS: usize = 1 << 12;
+/// How long what a backup says of itself is believed without being read again.
+const GOOD_FOR: Duration = Duration::from_secs(3600);
+/// How long segments are taken to be where they were.
+const THERE_FOR: Duration = Duration::from_secs(600);
+
+/// The segments of a session, and their lengths.
+pub(crate) type Folder = Arc<HashMap<ObjectHash, u64>>;
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What each session's backup says of itself, and when it was read.
+    committed: BTreeMap<SessionId, (Arc<BackupInfo>, Instant)>,
+    /// Which session made the newest backup of each source by this process.
+    own: HashMap<String, (SessionId, ObjectHash)>,
+    folders: HashMap<SessionId, (Folder, Instant)>,
+    /// The largest sequence of any session that was seen.
+    newest: Option<u64>,
+}
+
+/// What is remembered of sessions.
+#[derive(Debug, Default)]
+pub(crate) struct SessionMemory(Mutex<Known>);
+
+impl SessionMemory {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The largest sequence of any session that was seen, if all were looked at once.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.known().newest
+    }
+
+    /// Sessions were seen; with all that there are, or when some were seen before, later ones can do without a look.
+    pub(crate) fn saw(&self, sequence: u64, were_all: bool) {
+        let mut known = self.known();
+        if were_all || known.newest.is_some() {
+            known.newest = known.newest.max(Some(sequence));
+        }
+    }
+
+    /// What a session committed, however long ago it was read.
+    pub(crate) fn committed(&self, session: SessionId) -> Option<Arc<BackupInfo>> {
+        self.known().committed.get(&session).map(|(info, _)| Arc::clone(info))
+    }
+
+    /// The same, if it was read not long ago.
+    pub(crate) fn committed_lately(&self, session: SessionId) -> Option<Arc<BackupInfo>> {
+        let known = self.known();
+        let (info, at) = known.committed.get(&session)?;
+        (at.elapsed() < GOOD_FOR).then(|| Arc::clone(info))
+    }
+
+    /// What a session committed was read.
+    pub(crate) fn read(&self, info: &BackupInfo) {
+        let mut known = self.known();
+        known.committed.insert(info.session, (Arc::new(info.clone()), Instant::now()));
+        while known.committed.len() > MOST_SESSIONS {
+            known.committed.pop_first();
+        }
+    }
+
+    /// A backup was made by this process, of these segments.
+    pub(crate) fn made(&self, info: &BackupInfo, hash: ObjectHash, segments: &[SegmentRef]) {
+        self.read(info);
+        let own = segments.iter().filter(|segment| segment.session == info.session);
+        let own = own.map(|segment| (segment.hash, segment.len)).collect();
+        self.saw_segments(info.session, Arc::new(own));
+        self.known().own.insert(info.meta.source.clone(), (info.session, hash));
+    }
+
+    /// The session that made the newest backup of a source by this process, and the hash of its manifest.
+    pub(crate) fn own(&self, source: &str) -> Option<(SessionId, ObjectHash)> {
+        self.known().own.get(source).copied()
+    }
+
+    /// That backup is not to be built on any more.
+    pub(crate) fn forget_own(&self, source: &str) {
+        self.known().own.remove(source);
+    }
+
+    /// The segments of a session, if they were listed not long ago.
+    pub(crate) fn segments(&self, session: SessionId) -> Option<Folder> {
+        let known = self.known();
+        let (folder, at) = known.folders.get(&session)?;
+        (at.elapsed() < THERE_FOR).then(|| Arc::clone(folder))
+    }
+
+    /// The segments of a session were listed.
+    pub(crate) fn saw_segments(&self, session: SessionId, folder: Folder) {
+        let mut known = self.known();
+        if known.folders.len() >= MOST_FOLDERS {
+            known.folders.retain(|_, (_, at)| at.elapsed() < THERE_FOR);
+        }
+        if known.folders.len() < MOST_FOLDERS {
+            known.folders.insert(session, (folder, Instant::now()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::whole;
+
+    fn segment(session: SessionId, hash: u8) -> SegmentRef {
+        let segment = whole().layers[0].segments[0].clone();
+        SegmentRef { session, hash: ObjectHash([hash; 32]), ..segment }
+    }
+
+    #[test]
+    fn what_was_made_is_built_on_until_it_is_not() {
+        let memory = SessionMemory::default();
+        memory.saw(7, false);
+        assert_eq!(memory.newest(), None, "there may be others");
+        memory.saw(7, true);
+        memory.saw(5, false);
+        memory.saw(9, false);
+        assert_eq!(memory.newest(), Some(9));
+        let info = whole().info;
+        let (session, hash) = (info.session, ObjectHash([1; 32]));
+        let other = SessionId { sequence: 99, unique: [9; 16] };
+        memory.made(&info, hash, &[segment(session, 2), segment(other, 3)]);
+        assert_eq!(memory.own(&info.meta.source), Some((session, hash)));
+        assert!(memory.committed_lately(session).is_some_and(|known| *known == info));
+        let there = memory.segments(session).unwrap_or_default();
+        assert_eq!(there.keys().collect::<Vec<_>>(), [&ObjectHash([2; 32])]);
+        assert!(memory.segments(other).is_none(), "it was not looked at");
+        memory.forget_own(&info.meta.source);
+        assert_eq!(memory.own(&info.meta.source), None);
+        assert!(memory.committed(session).is_some());
+    }
+}
