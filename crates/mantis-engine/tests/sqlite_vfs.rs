@@ -296,3 +296,38 @@ fn snapshots_beside_threads_that_write_and_checkpoint_are_moments() {
         assert!(writer.join().unwrap() >= last && last > 0);
     }
 }
+
+#[test]
+fn whether_something_was_committed_since_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut connection = create(&path, 4096, "wal");
+    commit(&mut connection, 1);
+    let engine = SqliteVfsEngine::open(&path).unwrap();
+    let idle = || engine.is_idle().unwrap();
+    let take = |outcome| {
+        let coordinator = Coordinator::new(SnapshotConfig::default());
+        let snapshot = coordinator.begin("a", &engine, None, &CancelFlag::new()).unwrap();
+        read(&snapshot).unwrap();
+        snapshot.finish(outcome).unwrap();
+    };
+    assert!(!idle(), "nothing is stored yet");
+    take(Outcome::Committed);
+    assert!(idle());
+    connection.execute_batch("pragma wal_checkpoint(passive)").unwrap();
+    assert!(idle(), "a checkpoint commits nothing");
+    commit(&mut connection, 2);
+    assert!(!idle());
+    take(Outcome::Aborted);
+    assert!(!idle(), "it is not stored");
+    take(Outcome::Committed);
+    assert!(idle());
+    connection.execute_batch("pragma wal_checkpoint(restart)").unwrap();
+    commit(&mut connection, 3);
+    assert!(!idle(), "in a WAL that was begun anew");
+    take(Outcome::Committed);
+    let stranger = stranger(&path);
+    stranger.execute("update state set total = total + 1", []).unwrap();
+    assert!(!idle(), "another process commits");
+    connection.pragma_update(None, "wal_autocheckpoint", 1000).unwrap();
+}

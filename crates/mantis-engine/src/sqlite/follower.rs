@@ -339,8 +339,7 @@ impl Engine for SqliteFollower {
             return Ok(false);
         }
         let now = read_moment(&guard.connection).map_err(fail)?;
-        let of = |moment: &WalMoment| (moment.last_frame, moment.salts, moment.checksum);
-        Ok(now.is_some_and(|now| of(&now) == of(&guard.view.moment)))
+        Ok(now.is_some_and(|now| now.is_same_commit(&guard.view.moment)))
     }
 
     fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {

@@ -11,6 +11,14 @@ use super::live_file::WAL_INDEX_LEN;
 /// Bytes of each of the two copies of the header.
 pub(crate) const HEADER_LEN: usize = 48;
 
+impl WalMoment {
+    /// Whether both see the same last commit. That more of the WAL is in the file changes nothing.
+    pub(crate) fn is_same_commit(&self, other: &Self) -> bool {
+        let of = |moment: &Self| (moment.last_frame, moment.salts, moment.checksum);
+        of(self) == of(other)
+    }
+}
+
 /// A moment of the WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WalMoment {

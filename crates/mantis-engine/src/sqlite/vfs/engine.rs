@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mantis_cow::Shelf;
@@ -34,6 +34,8 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(2);
 pub struct SqliteVfsEngine {
     path: PathBuf,
     outside: SqliteEngine,
+    /// The moment of the last snapshot that ended as committed.
+    last: Arc<Mutex<Option<WalMoment>>>,
 }
 
 impl SqliteVfsEngine {
@@ -44,7 +46,7 @@ impl SqliteVfsEngine {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SnapshotError> {
         let path = path.into();
         let outside = SqliteEngine::with_options(&path, SqliteOptions::default())?;
-        Ok(Self { path, outside })
+        Ok(Self { path, outside, last: Arc::default() })
     }
 
     fn fail(&self, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> SnapshotError {
@@ -89,6 +91,7 @@ impl SqliteVfsEngine {
         tracing::info!(path = %self.path.display(), "another process writes the database: read from outside");
         tracker.watch().start_anew();
         tracker.dirty.forget();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.outside.freeze(request)
     }
 
@@ -135,7 +138,9 @@ impl SqliteVfsEngine {
         };
         // The WAL's pages are kept: from here on it may be begun anew.
         keeper.execute_batch("ROLLBACK").map_err(self.fail("end a transaction on"))?;
-        Ok(Some(self.frozen(tracker, keeper, request, point, geometry, freeze, overlay)))
+        let mut frozen = self.frozen(tracker, keeper, request, point, geometry, freeze, overlay);
+        frozen.moment = Some(moment);
+        Ok(Some(frozen))
     }
 
     /// Keeps the pages that are in the WAL and not in the file, in memory or spilled.
@@ -269,6 +274,8 @@ impl SqliteVfsEngine {
             overlay,
             sealed: Some(freeze.sealed),
             baseline: request.baseline.clone(),
+            moment: None,
+            last: Arc::clone(&self.last),
         }
     }
 }
@@ -311,5 +318,22 @@ impl Engine for SqliteVfsEngine {
             Some(frozen) => Ok(Box::new(frozen)),
             None => self.freeze_outside(&tracker, request),
         }
+    }
+
+    /// Only a WAL tells. A connection is opened for each look, and none is kept: it would be in the way of those who change the journal's mode.
+    fn is_idle(&self) -> Result<bool, SnapshotError> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = last else { return Ok(false) };
+        if tracker_of(&self.path)?.watch().is_foreign() {
+            return Ok(false);
+        }
+        let connection = self.connect()?;
+        match connection.query_row("PRAGMA schema_version", [], |_| Ok(())) {
+            Ok(()) => {}
+            Err(error) if is_busy(&error) => return Ok(false),
+            Err(error) => return Err(self.fail("look after")(error)),
+        }
+        let now = read_moment(&connection).map_err(self.fail("look after"))?;
+        Ok(now.is_some_and(|now| now.is_same_commit(&last)))
     }
 }

@@ -17,6 +17,7 @@ use super::tracker::Tracker;
 use crate::sqlite::frozen_wal::read_moment;
 use crate::sqlite::header::lock_page;
 use crate::sqlite::live_file::{Handle, has_moved};
+use crate::sqlite::wal_index::WalMoment;
 
 /// Pages that were in the WAL and not in the file, by number.
 pub(crate) type Overlay = HashMap<u64, Image>;
@@ -42,6 +43,10 @@ pub(crate) struct FrozenVfs {
     pub(crate) overlay: Overlay,
     pub(crate) sealed: Option<Sealed>,
     pub(crate) baseline: Option<SnapshotToken>,
+    /// Its moment in the WAL; none in rollback-journal mode.
+    pub(crate) moment: Option<WalMoment>,
+    /// That of the last snapshot that ended as committed.
+    pub(crate) last: Arc<Mutex<Option<WalMoment>>>,
 }
 
 impl FrozenVfs {
@@ -148,6 +153,9 @@ impl FrozenPages for FrozenVfs {
         self.health()?;
         self.locked().take();
         let sealed = if outcome == Outcome::Committed { self.sealed.take() } else { None };
+        if sealed.is_some() {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = self.moment;
+        }
         Ok(sealed.map(|sealed| SnapshotToken(self.tracker.dirty.commit(&sealed).to_vec())))
     }
 }
