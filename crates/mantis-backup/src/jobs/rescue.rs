@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use mantis_engine::sqlite::attach_pages;
 use mantis_repo::{BackupInfo, Repository};
+use mantis_stream::CancellationToken;
 use rusqlite::types::Value;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
 };
 
+use super::interruptible::interruptible;
 use super::rescue_table::{RowState, Table};
 use crate::Error;
 use crate::open_snapshot::BackupPages;
@@ -37,6 +39,8 @@ pub struct RescueJob {
     pub patience: Duration,
     /// Rows that are looked at in full, at most.
     pub examples: usize,
+    /// Ends it, as long as nothing was changed.
+    pub cancel: CancellationToken,
 }
 
 /// What was found, and done.
@@ -90,20 +94,20 @@ pub async fn rescue(
     job: RescueJob,
 ) -> Result<Rescued, Error> {
     let pages = BackupPages::of(repo, backup).await?;
-    let done = tokio::task::spawn_blocking(move || {
-        Rescue::begin(&pages, &job).and_then(Rescue::run).map_err(|failure| match failure {
+    let cancel = job.cancel.clone();
+    interruptible(&cancel, "bring rows back", move |sender| {
+        let begun = Rescue::begin(&pages, &job).inspect(|rescue| {
+            let _ = sender.send(rescue.live.get_interrupt_handle());
+        });
+        begun.and_then(Rescue::run).map_err(|failure| match failure {
             Failure::Job(error) => error,
             Failure::Sqlite(error) => {
                 let what = format!("bring rows back into {}", job.into.display());
                 pages.explain(&what, error)
             }
         })
-    });
-    done.await.map_err(|error| Error::Other {
-        doing: "bring rows back".into(),
-        source: error.into(),
-        help: None,
-    })?
+    })
+    .await
 }
 
 struct Rescue<'a> {

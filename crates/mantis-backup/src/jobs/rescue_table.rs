@@ -37,7 +37,8 @@ pub(super) struct Table {
     key: Vec<String>,
 }
 
-fn quoted(name: &str) -> String {
+/// A name, as it stands in a statement.
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -46,7 +47,7 @@ fn refused(message: String, help: &str) -> Failure {
 }
 
 /// The columns that can be written, with whether they are part of the primary key; none where there is no such table.
-fn columns_of(
+pub(super) fn columns_of(
     connection: &Connection,
     schema: &str,
     table: &str,

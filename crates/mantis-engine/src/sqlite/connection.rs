@@ -6,6 +6,8 @@ use std::time::Duration;
 use mantis_snapshot::{FreezeRequest, SnapshotError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::live_file::without_lookaside;
+
 /// How long to wait before asking a busy database again; short, as a tight writer leaves gaps of
 /// microseconds only. Grows to four times as much.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
@@ -56,6 +58,7 @@ pub(crate) fn open(path: &Path, immutable: bool) -> Result<Connection, SnapshotE
         Connection::open_with_flags(path, flags)
     };
     let connection = opened.map_err(|error| sqlite_error("open", path, error))?;
+    without_lookaside(&connection);
     let quiet = connection.busy_timeout(Duration::ZERO);
     quiet.map_err(|error| sqlite_error("set up", path, error))?;
     Ok(connection)

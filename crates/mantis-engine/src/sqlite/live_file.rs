@@ -42,6 +42,20 @@ fn pointer(
     Ok(file)
 }
 
+/// Gives back the memory that a connection sets aside for small pieces when it is opened (its lookaside, some 120 KiB). Those that hold one
+/// moment ask for few, and thousands of them may be open at once.
+pub(crate) fn without_lookaside(connection: &Connection) {
+    let none: c_int = 0;
+    // SAFETY: the connection is open and runs no statement; with this option SQLite takes a pointer, which may be null, and two ints.
+    let code = unsafe {
+        let option = ffi::SQLITE_DBCONFIG_LOOKASIDE;
+        ffi::sqlite3_db_config(connection.handle(), option, null_mut::<c_void>(), none, none)
+    };
+    if code != ffi::SQLITE_OK {
+        tracing::debug!(code, "a connection keeps its lookaside");
+    }
+}
+
 impl<'a> Handle<'a> {
     fn new(connection: &'a Connection, which: c_int) -> Result<Self, rusqlite::Error> {
         let file = pointer(connection, which)?;

@@ -11,6 +11,7 @@
 //! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
 //! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
 
+mod changed_rows;
 mod check;
 mod checkpointer;
 mod connection;
@@ -33,6 +34,7 @@ mod wal_index;
 mod wal_mark;
 mod wal_scan;
 
+pub use changed_rows::{ChangedRows, changed_rows};
 pub use check::check_database;
 pub use follower::SqliteFollower;
 pub use in_use::refuse_if_in_use;

@@ -27,6 +27,12 @@ pub(crate) struct DiffArgs {
     /// The newer backup
     #[arg(value_name = "B")]
     pub(crate) b: String,
+    /// Also compare the rows of this table, of SQLite databases
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) rows: Option<String>,
+    /// Rows that are shown, at most
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "rows")]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ pub(crate) async fn run(context: &Context, args: RescueArgs) -> Result<Ending, E
         apply: args.apply,
         patience: args.busy_timeout,
         examples: EXAMPLES,
+        cancel: context.cancel.clone(),
     };
     let rescued = rescue(&repo, &backup, job).await?;
     context.result(&json!({
