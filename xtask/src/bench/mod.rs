@@ -5,6 +5,7 @@ mod cow;
 mod known;
 mod limits;
 mod look;
+mod many;
 mod model;
 mod page_cache;
 mod plot;
@@ -96,13 +97,14 @@ fn peers() -> Done {
 /// Each part, with what it takes: MiB and rounds.
 type Part = (&'static str, fn(&Bench, u64, u64) -> Done);
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("tasks", tasks::run),
     ("known", known::run),
     ("writer", |bench, mib, rounds| writer::run(bench, mib.div_ceil(2), rounds.min(3))),
     ("cache", |bench, mib, _| page_cache::run(bench, mib)),
     ("stores", |bench, mib, rounds| stores::run(bench, mib, rounds.min(3))),
     ("look", look::run),
+    ("many", |bench, _, _| many::run(bench)),
     ("cow", cow::run),
     ("model", model::run),
     ("profile", profile::run),
