@@ -121,10 +121,11 @@ fn too_much_at_stake_is_told_and_so_is_the_recovery() {
     let ok = || daemon.metric("mantis_job_ok{schedule=\"live\"");
     wait_until("that it is told", || newest_is("failed") && ok() == Some(0.0));
     wait_until("that someone is told", || world.path("told").exists());
-    assert!(daemon.metric("mantis_watch_failures_total{schedule=\"live\"") >= Some(1.0));
+    let failures = || daemon.metric("mantis_watch_failures_total{schedule=\"live\"");
+    wait_until("that a backup fails", || failures() >= Some(1.0));
     let shown = job(&world);
-    assert!(shown["watched"]["exposed_ms"].as_u64() > Some(2000), "{shown:#}");
     assert!(shown["watched"]["error"].is_string(), "{shown:#}");
+    wait_until("that it counts", || job(&world)["watched"]["exposed_ms"].as_u64() > Some(2000));
     let there = committed(&db);
     world.bring_repository_back();
     wait_until("that it is well again", || newest_is("done") && ok() == Some(1.0));

@@ -14,6 +14,7 @@ mod daemons_year;
 mod damage;
 mod dashboard;
 mod dashboard_access;
+mod diff_rows;
 mod encrypted;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod failing_calls;
@@ -32,6 +33,7 @@ mod retention;
 mod simulated_year;
 mod soak;
 mod sources;
+mod tenants;
 mod transfer;
 mod watch;
 mod watch_proof;

@@ -1,67 +1,13 @@
 //! `mantis watch`: every moment that it keeps comes back, whatever happens to it, to the store and to the writer.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mantis_tests::watch::Watch;
 use mantis_tests::{
     World, committed, make_bank, prove_bank, start_paced_python, start_python, wait_until,
 };
 use serde_json::Value;
-
-/// A watch that runs, and what it has told so far. Killed when dropped.
-struct Watch {
-    child: Child,
-    events: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Watch {
-    fn start(world: &World, arguments: &[&str]) -> Self {
-        let mut child =
-            world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let events: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let (told, lines) = (Arc::clone(&events), BufReader::new(child.stdout.take().unwrap()));
-        std::thread::spawn(move || {
-            // A line that a kill cut short is none.
-            let lines = lines.lines().map_while(Result::ok);
-            for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
-                told.lock().unwrap().push(event);
-            }
-        });
-        Self { child, events }
-    }
-
-    fn count(&self, event: &str) -> usize {
-        let events = self.events.lock().unwrap();
-        events.iter().filter(|told| told["event"] == event).count()
-    }
-
-    /// Waits until it has told of so many events of a kind.
-    fn until(&self, event: &str, count: usize) {
-        // Other tests take the cores meanwhile: how long it takes is not what is tested.
-        let patience = Instant::now() + Duration::from_secs(300);
-        while self.count(event) < count {
-            assert!(Instant::now() < patience, "{count} times {event} did not come");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Stops it as a person would; its exit code.
-    fn stop(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        self.child.wait().unwrap().code()
-    }
-}
 
 const WATCH: [&str; 4] = ["watch", "bank.db", "--every", "200ms"];
 

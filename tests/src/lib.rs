@@ -12,6 +12,7 @@ pub mod rounds;
 pub mod servers;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod trace;
+pub mod watch;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

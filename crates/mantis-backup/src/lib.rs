@@ -58,10 +58,14 @@ mod known_keys;
 mod nice;
 #[cfg(feature = "daemon")]
 pub mod notify;
+#[cfg(feature = "daemon")]
+mod open_files;
 #[cfg(feature = "sqlite")]
 mod open_snapshot;
 #[cfg(feature = "daemon")]
 mod parse;
+#[cfg(feature = "daemon")]
+mod pattern;
 #[cfg(feature = "daemon")]
 mod secrets;
 #[cfg(any(feature = "cli", feature = "dashboard"))]

@@ -24,6 +24,13 @@ pub struct SourceOptions {
     pub sqlite: mantis_engine::sqlite::SqliteOptions,
 }
 
+/// The engine that a text names, and the path. No file is looked at.
+#[cfg(feature = "daemon")]
+pub(crate) fn split_engine(text: &str) -> (Option<EngineKind>, &str) {
+    let named = text.split_once(':').and_then(|(engine, path)| Some((kind_of(engine)?, path)));
+    named.map_or((None, text), |(engine, path)| (Some(engine), path))
+}
+
 fn kind_of(prefix: &str) -> Option<EngineKind> {
     [EngineKind::Sqlite, EngineKind::Redb, EngineKind::File]
         .into_iter()

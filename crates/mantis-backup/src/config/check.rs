@@ -9,7 +9,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::conflicts::{conflicts, watched_twice};
-use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, Template};
+use super::{
+    Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, SourceConfig,
+    Template,
+};
 
 /// Placeholders in names and tags of backups.
 pub(crate) const NAMES: [&str; 5] = ["date", "time", "source", "schedule", "host"];
@@ -132,10 +135,31 @@ impl Checker<'_> {
             }
         }
         for (name, source) in &config.sources {
+            self.source(name, source);
             for (key, text) in &source.tags {
                 let span = self.place(&["sources", name, "tags", key]);
                 self.template(&span, text, &NAMES);
             }
+        }
+    }
+
+    fn source(&mut self, name: &str, source: &SourceConfig) {
+        let of = |key| ["sources", name, key];
+        match (source.path.is_empty(), source.parse_pattern()) {
+            (true, None) => {
+                self.tell(
+                    &["sources", name],
+                    "it has neither `path` nor `pattern`: what is it of?",
+                );
+            }
+            (false, Some(_)) => {
+                self.tell(&of("pattern"), "it is of one `path`, or of what a `pattern` finds");
+            }
+            (false, None) if !source.exclude.is_empty() => {
+                self.tell(&of("exclude"), "it has no meaning without `pattern`");
+            }
+            (true, Some(Err(error))) => self.tell(&of("pattern"), error.to_string()),
+            _ => {}
         }
     }
 
@@ -193,7 +217,7 @@ impl Checker<'_> {
         if places.iter().collect::<BTreeSet<_>>().len() < places.len() {
             self.tell(&of("copy_to"), "each place for a backup is named once");
         }
-        if schedule.action.is_per_source() && schedule.sources(config).is_empty() {
+        if schedule.action.is_per_source() && schedule.named(config).next().is_none() {
             self.tell(&["schedules", name], "it has no source: add a [sources.NAME]");
         }
         if schedule.attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
@@ -204,7 +228,11 @@ impl Checker<'_> {
         }
         if let Some(template) = &schedule.name {
             self.template(&template.span(), template.get_ref(), &NAMES);
-            let several = schedule.sources(config).len() > 1;
+            let is_pattern = |name: &str| {
+                config.sources.get(name).is_some_and(|source| source.pattern.is_some())
+            };
+            let several =
+                schedule.named(config).count() > 1 || schedule.named(config).any(is_pattern);
             if several && !template.get_ref().contains("{source}") {
                 let message = "its sources would all have this name: put {source} in it";
                 self.tell_at(&template.span(), message);
@@ -222,9 +250,9 @@ impl Checker<'_> {
     /// What can be watched, and how.
     fn watch(&mut self, config: &Config, name: &str, schedule: &ScheduleConfig) {
         let of = |key| ["schedules", name, key];
-        for source in schedule.sources(config) {
-            let Some(found) = config.sources.get(&source) else { continue };
-            let engine = found.path.split_once(':').map(|(engine, _)| engine);
+        for source in schedule.named(config) {
+            let Some(found) = config.sources.get(source) else { continue };
+            let engine = found.place().split_once(':').map(|(engine, _)| engine);
             if engine.is_some_and(|engine| engine == "redb" || engine == "file") {
                 let message = format!("{source} cannot be watched: SQLite databases can");
                 self.tell(&of("watch"), message);
@@ -360,6 +388,10 @@ impl Config {
             }
         }
         for source in self.sources.values_mut() {
+            source.folder = folder.to_owned();
+            if source.path.is_empty() {
+                continue;
+            }
             let (engine, path) = match source.path.split_once(':') {
                 Some((engine @ ("sqlite" | "redb" | "file"), path)) => (Some(engine), path),
                 _ => (None, &*source.path),

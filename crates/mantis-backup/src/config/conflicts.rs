@@ -16,8 +16,8 @@ pub(super) fn conflicts(config: &Config) -> Vec<(&str, &str, String, String)> {
     for (schedule_name, schedule) in backups {
         let retention = schedule.retention.as_ref().map(|name| name.get_ref().as_str());
         for repository in schedule.repositories(config) {
-            for source in schedule.sources(config) {
-                let name = schedule.backups_name(schedule_name, &source);
+            for source in schedule.named(config) {
+                let name = schedule.backups_name(schedule_name, source);
                 let known = seen
                     .entry((repository.clone(), name.clone()))
                     .or_insert((schedule_name, retention));
@@ -37,10 +37,10 @@ pub(super) fn watched_twice(config: &Config) -> Vec<(&str, &str, String)> {
     let mut found = Vec::new();
     let watches = config.schedules.iter().filter(|(_, schedule)| schedule.enabled);
     for (name, schedule) in watches.filter(|(_, schedule)| schedule.watch.is_some()) {
-        for source in schedule.sources(config) {
-            let known = *seen.entry(source.clone()).or_insert(name);
+        for source in schedule.named(config) {
+            let known = *seen.entry(source.to_owned()).or_insert(name);
             if known != name {
-                found.push((known, &**name, source));
+                found.push((known, &**name, source.to_owned()));
             }
         }
     }

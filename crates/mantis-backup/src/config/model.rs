@@ -10,19 +10,24 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ByteSize, DashboardConfig, NotificationConfig, ScheduleConfig, Secret, Share, Text, Wait,
+    ByteSize, DashboardConfig, Found, Interval, NotificationConfig, ScheduleConfig, Secret, Share,
+    Text, Wait,
 };
 
 const fn two() -> u32 {
     2
 }
 
-const fn thirty_seconds() -> Text<Wait> {
+pub(super) const fn thirty_seconds() -> Text<Wait> {
     Text(Wait(Duration::from_secs(30)))
 }
 
 fn loopback() -> String {
     "127.0.0.1:8420".into()
+}
+
+const fn ten_seconds() -> Text<Interval> {
+    Text(Interval(Duration::from_secs(10)))
 }
 
 const fn five_percent() -> Text<Share> {
@@ -60,6 +65,9 @@ pub struct Config {
     pub io_priority: IoPriority,
     /// Where spooled pages and drills go, in a folder of their own; `tmp` in `state_dir` without it
     pub temp_folder: Option<PathBuf>,
+    /// How often databases are looked for by the patterns of sources
+    #[serde(default = "ten_seconds")]
+    pub find_every: Text<Interval>,
     /// What is logged, and how
     #[serde(default)]
     pub log: Log,
@@ -81,6 +89,9 @@ pub struct Config {
     /// Who may look at the daemon's pages, and what they may do there
     #[serde(default)]
     pub dashboard: DashboardConfig,
+    /// What the patterns of sources found
+    #[serde(skip)]
+    pub found: Found,
 }
 
 /// How much a process gives way for disks.
@@ -172,12 +183,21 @@ pub enum JournalLocking {
     Refuse,
 }
 
-/// A database.
+/// A database, or the pattern of those that there are.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// A path, or sqlite:PATH, redb:PATH, file:PATH
+    #[serde(default)]
     pub path: String,
+    /// Instead of a path, a pattern of paths, as /srv/tenants/**/*.db or sqlite:PATTERN: each database that is found is a source of its own
+    pub pattern: Option<String>,
+    /// What the pattern does not mean: patterns of paths below its part without anything special
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What a relative pattern counts from
+    #[serde(skip)]
+    pub(super) folder: PathBuf,
     /// Tags of all its backups; {date}, {time}, {source}, {schedule} and {host} are replaced
     #[serde(default)]
     pub tags: BTreeMap<String, String>,

@@ -89,7 +89,7 @@ pub struct ScheduleConfig {
     pub rpo: Option<Text<Duration>>,
     /// watch: about how long a source's WAL may grow between backups for its sake; 16MiB without it
     pub max_wal: Option<Text<LogSize>>,
-    /// Of which databases; of all without it
+    /// Of which sources; of all without it
     #[schemars(with = "Option<Vec<String>>")]
     pub sources: Option<Vec<Spanned<String>>>,
     /// In which repository; may be left out where there is only one
@@ -159,12 +159,33 @@ const fn yes() -> bool {
 }
 
 impl ScheduleConfig {
-    /// The names of its sources.
+    /// The names of its databases, those that patterns found as well.
     #[must_use]
     pub fn sources(&self, config: &Config) -> Vec<String> {
+        let all = self.named(config).flat_map(|name| match config.sources.get(name) {
+            Some(source) if source.pattern.is_some() => {
+                config.found.of(name).map(|(name, _)| name.to_owned()).collect()
+            }
+            _ => vec![name.to_owned()],
+        });
+        all.collect()
+    }
+
+    /// Whether a database is one of its sources, or was found by one.
+    #[must_use]
+    pub fn is_of(&self, config: &Config, database: &str) -> bool {
+        let pattern = database.split_once('/').map_or(database, |(pattern, _)| pattern);
+        self.named(config).any(|name| name == pattern)
+    }
+
+    /// Its sources as they are named in the file, patterns too.
+    pub(super) fn named<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         match &self.sources {
-            Some(named) => named.iter().map(|name| name.get_ref().clone()).collect(),
-            None => config.sources.keys().cloned().collect(),
+            Some(named) => Box::new(named.iter().map(|name| name.get_ref().as_str())),
+            None => Box::new(config.sources.keys().map(String::as_str)),
         }
     }
 

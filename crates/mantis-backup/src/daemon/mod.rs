@@ -12,6 +12,7 @@ mod by_hand;
 pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
+mod finder;
 mod freshness;
 mod handle;
 mod history;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "dashboard")]
 use super::dashboard::Board;
+use super::finder::Finder;
 use super::http::{self, Pages, Server};
 #[cfg(feature = "dashboard")]
 use super::listener::Tls;
@@ -34,12 +35,14 @@ pub async fn serve(
     listen: Option<String>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let config = Arc::new(config);
+    crate::open_files::allow_many();
     let dir = StateDir::of(Some(&config))?;
     let _lock = dir.lock()?;
     let scratch = dir.scratch(config.temp_folder.as_deref())?;
     let metrics = telemetry::install()?;
     metrics::gauge!(name::CONFIG_OK).set(1.0);
+    let mut finder = Finder::default();
+    let config = Arc::new(finder.complete(config).await);
     let freshness = Arc::new(Freshness::default());
     let jobs = Jobs::new(dir.clone(), scratch, Arc::clone(&freshness));
     let notifications = Arc::new(Notifications::new(&config.notifications));
@@ -74,6 +77,7 @@ pub async fn serve(
     let reloader = Reloader {
         path,
         config: Arc::clone(&config),
+        finder,
         fixed: listen,
         server,
         pages,
@@ -97,10 +101,11 @@ pub async fn serve(
 /// Has the configuration read again, and hears how that went.
 pub(super) type Reload = oneshot::Sender<Result<(), String>>;
 
-/// Reads the configuration again when it is asked to.
+/// Reads the configuration again when it is asked to, and looks for databases in between.
 struct Reloader {
     path: PathBuf,
     config: Arc<Config>,
+    finder: Finder,
     /// The address of the command line.
     fixed: Option<String>,
     server: Option<Server>,
@@ -127,6 +132,10 @@ impl Reloader {
             let answer = tokio::select! {
                 Some(()) = hangup => None,
                 Some(answer) = self.asked.1.recv() => Some(answer),
+                () = tokio::time::sleep(self.config.find_every.0.0), if self.config.has_patterns() => {
+                    self.find().await;
+                    continue;
+                }
                 else => return,
             };
             systemd::reloading();
@@ -145,12 +154,27 @@ impl Reloader {
         }
     }
 
+    /// Looks for databases, and goes on with those that there are.
+    async fn find(&mut self) {
+        let config = self.finder.complete(Config::clone(&self.config)).await;
+        if config.found == self.config.found {
+            return;
+        }
+        let config = Arc::new(config);
+        // It fails where the daemon stops, and then it is of no use.
+        if self.handle.reload(Arc::clone(&config)).await.is_ok() {
+            #[cfg(feature = "dashboard")]
+            self.pages.board.replace(Arc::clone(&config));
+            self.config = config;
+        }
+    }
+
     async fn reload(&mut self) -> Result<(), String> {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
         let config =
             loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let config = Arc::new(config);
+        let config = Arc::new(self.finder.complete(config).await);
         #[cfg(feature = "dashboard")]
         let tls = Tls::read(config.dashboard.tls.as_ref()).map_err(|error| error.chain())?;
         if self.fixed.is_none() && config.listen != self.config.listen {

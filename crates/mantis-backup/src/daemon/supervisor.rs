@@ -135,7 +135,13 @@ impl Supervisor {
                     let answered = self.obey(command).await;
                     let _ = answer.send(answered);
                 }
-                Some(news) = self.news.1.recv() => self.hear(news).await,
+                Some(news) = self.news.1.recv() => {
+                    self.hear(news).await;
+                    // All that is there: of thousands of watches it comes at once, and the agenda is not looked through for each.
+                    while let Ok(news) = self.news.1.try_recv() {
+                        self.hear(news).await;
+                    }
+                }
                 () = wakeup => {}
             }
         }

@@ -73,6 +73,8 @@ pub mod name {
     pub const WATCH_FAILURES: &str = "mantis_watch_failures_total";
     /// How often a watch lost sight of what changed.
     pub const WATCH_GAPS: &str = "mantis_watch_gaps_total";
+    /// Databases that a pattern found.
+    pub const FOUND: &str = "mantis_sources_found";
     /// How many backups there are.
     pub const COUNT: &str = "mantis_repository_backups";
     /// Bytes that a repository holds.
@@ -199,6 +201,7 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
         None,
         "How often a watch lost sight of what changed, and compared all pages",
     ),
+    (name::FOUND, Kind::Gauge, None, "Databases that a source's pattern found"),
     (name::COUNT, Kind::Gauge, None, "Backups of a source in a repository"),
     (
         name::REPOSITORY_BYTES,

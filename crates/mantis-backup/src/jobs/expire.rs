@@ -15,8 +15,15 @@ pub fn retention_plan(
     source: Option<&str>,
 ) -> Plan<BackupId> {
     let fits = |backup: &&BackupInfo| source.is_none_or(|source| backup.meta.source == source);
-    let candidates: Vec<Candidate<BackupId>> =
-        catalogue.backups.iter().filter(fits).map(candidate).collect();
+    plan_for(catalogue.backups.iter().filter(fits), (policy, zone))
+}
+
+/// What a policy has for backups, as of now.
+pub(super) fn plan_for<'a>(
+    backups: impl IntoIterator<Item = &'a BackupInfo>,
+    (policy, zone): (&Policy, Tz),
+) -> Plan<BackupId> {
+    let candidates: Vec<Candidate<BackupId>> = backups.into_iter().map(candidate).collect();
     let now = clock::calendar_now();
     plan(policy, &candidates, Circumstances { now, zone: &zone, free: None })
 }

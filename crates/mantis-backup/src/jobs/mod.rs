@@ -3,10 +3,14 @@
 mod backup;
 mod clean_up;
 mod copy;
+#[cfg(feature = "sqlite")]
+mod diff_rows;
 mod drill;
 mod expire;
 mod exposure;
 mod figures;
+#[cfg(feature = "sqlite")]
+mod interruptible;
 mod prune;
 #[cfg(feature = "sqlite")]
 mod rescue;
@@ -14,11 +18,14 @@ mod rescue;
 mod rescue_table;
 mod restore;
 mod salvage;
+mod shared_rules;
 mod transfer;
 mod watch;
 
 pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};
+#[cfg(feature = "sqlite")]
+pub use diff_rows::{DiffRowsJob, DifferentRow, DifferentRows, diff_rows};
 pub use drill::{DrillJob, drill};
 pub use expire::{expire, retention_plan};
 pub use exposure::Exposure;
@@ -31,5 +38,6 @@ pub use rescue::{RescueJob, Rescued, rescue};
 pub use rescue_table::RowState;
 pub use restore::{RestoreJob, Restored, restore};
 pub use salvage::salvage;
+pub use shared_rules::SharedRules;
 pub use transfer::{ImportJob, export_to, export_to_file, import};
 pub use watch::{Admission, WatchEvent, WatchJob, taking_turns, watch};

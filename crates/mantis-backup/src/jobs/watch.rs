@@ -13,11 +13,9 @@ use mantis_stream::ProgressTracker;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{BackupJob, Exposure, backup, expire};
+use super::{BackupJob, Exposure, SharedRules, backup};
 use crate::Error;
 
-/// How often rules are applied, at most.
-const RULES_EVERY: Duration = Duration::from_secs(60);
 /// How often the source's log is looked after while a backup is on its way or waited for, at most.
 const LOG_EVERY: Duration = Duration::from_millis(500);
 /// How long is waited at most after a failure, where the interval is not longer.
@@ -55,8 +53,8 @@ pub struct WatchJob {
     pub every: Duration,
     /// About how many bytes the source's log may grow to between backups, for the sake of the watch.
     pub max_log: u64,
-    /// What is kept; everything without.
-    pub rules: Option<(Policy, Tz)>,
+    /// What is kept, and who sees to that for all sources of the repository; everything without.
+    pub rules: Option<(Arc<SharedRules>, (Policy, Tz))>,
     /// Asked before each backup.
     pub admission: Admission,
     /// Told how much is at stake.
@@ -98,8 +96,8 @@ pub enum WatchEvent {
     Relieved(Relief),
     /// The log could not be cut short.
     NotRelieved(Error),
-    /// Rules removed backups.
-    Expired(Vec<BackupId>),
+    /// Rules removed backups, of this source or of others that share them.
+    Expired(BTreeMap<String, Vec<BackupId>>),
     /// Rules could not be applied.
     NotExpired(Error),
 }
@@ -112,9 +110,6 @@ struct Watch<'a, T> {
     behind: bool,
     failures: u32,
     gaps: u64,
-    rules_at: Instant,
-    /// Backups were made since rules were applied: without, they have nothing to remove.
-    made: bool,
 }
 
 /// Runs blocking work on an engine.
@@ -143,15 +138,7 @@ async fn ask<T: Send + 'static>(
 pub async fn watch(job: &WatchJob, tell: impl FnMut(WatchEvent)) -> Result<(), Error> {
     let now = Instant::now();
     let gaps = job.engine.gaps();
-    let mut watch = Watch {
-        job,
-        tell,
-        behind: true,
-        failures: 0,
-        gaps,
-        rules_at: now + RULES_EVERY,
-        made: false,
-    };
+    let mut watch = Watch { job, tell, behind: true, failures: 0, gaps };
     let mut due = now;
     let mut made = false;
     loop {
@@ -214,7 +201,10 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
         });
         let info = self.looking_after_the_log(backup).await?;
         drop(turn);
-        (self.behind, self.failures, self.made) = (false, 0, true);
+        (self.behind, self.failures) = (false, 0);
+        if let Some((shared, rules)) = &job.rules {
+            shared.made(&job.name, rules);
+        }
         let exposed = job.exposure.safe_until(looked);
         self.tell_gaps();
         (self.tell)(WatchEvent::Made { info: Box::new(info), exposed });
@@ -261,19 +251,12 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
     }
 
     async fn apply_rules(&mut self) {
-        let Some((policy, zone)) = &self.job.rules else { return };
-        if !self.made || Instant::now() < self.rules_at {
-            return;
-        }
-        self.made = false;
-        self.rules_at = Instant::now() + RULES_EVERY;
-        match expire(&self.job.repo, (policy, *zone), &self.job.name).await {
-            Ok((removed, _)) if removed.is_empty() => {}
-            Ok((removed, _)) => (self.tell)(WatchEvent::Expired(removed)),
-            Err(error) => {
-                self.made = true;
-                (self.tell)(WatchEvent::NotExpired(error));
-            }
+        let Some((shared, _)) = &self.job.rules else { return };
+        let shared = Arc::clone(shared);
+        match self.looking_after_the_log(shared.apply()).await {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => (self.tell)(WatchEvent::Expired(removed)),
+            Err(error) => (self.tell)(WatchEvent::NotExpired(error)),
         }
     }
 }

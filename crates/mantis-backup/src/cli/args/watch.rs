@@ -13,20 +13,26 @@ use crate::parse::{duration, interval, log_len, size_or_none, size_rate, tag};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mantis watch app.db --every 5s --keep-within 1h --keep-minutely 600 --keep-hourly 48\n  \
-    mantis restore --source app --at '5 minutes ago' --to app-then.db\n\nRuns until it is stopped. Each interval in which something was \
+    mantis restore --source app --at '5 minutes ago' --to app-then.db\n  mantis watch '/srv/tenants/**/*.db'\n\nRuns until it is stopped. Each interval in which something was \
     committed becomes a backup of what\nchanged; one without a commit costs nothing. Between backups a read mark keeps the WAL from being\n\
     begun anew unseen, and once the WAL is longer than --max-wal, it is put into the database as by the\napplication's own checkpoints: beside \
     writers where they pause, and by holding them for some\nmilliseconds where they never do, for which they need a busy timeout. Space is \
     freed by `mantis prune`."
 )]
 pub(crate) struct WatchArgs {
-    /// SQLite databases in WAL mode: a path, or sqlite:PATH
+    /// SQLite databases in WAL mode: a path, sqlite:PATH, or the pattern of many, '/srv/tenants/**/*.db'
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<String>,
     /// From one look to the next: 1s, 5s, 1m
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "5s")]
     pub(crate) every: Duration,
-    /// The source's name in the repository; its file's name without one
+    /// What the pattern does not mean, below its part without stars; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// How often databases are looked for by the pattern
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "10s")]
+    pub(crate) find_every: Duration,
+    /// The source's name in the repository; its file's name without one, and for a pattern its folder's
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// A tag of your own; may be repeated

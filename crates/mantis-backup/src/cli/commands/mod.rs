@@ -26,3 +26,4 @@ pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod verify;
 pub(crate) mod watch;
+mod watch_events;

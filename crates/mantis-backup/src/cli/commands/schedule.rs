@@ -15,7 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::table;
 use crate::cli::remote::Remote;
-use crate::config::{Config, find, load};
+use crate::config::{Config, Found, Search, find, load};
 use crate::daemon::control::{Request, ask};
 use crate::daemon::{
     Entry, Freshness, History, Jobs, Order, Record, Roster, RunOutcome, StateDir, Worker,
@@ -69,7 +69,10 @@ pub(crate) async fn run(
 
 fn configured(context: &Context) -> Result<Config, Error> {
     let path: PathBuf = find(context.config())?;
-    Ok(load(&path)?)
+    let config = load(&path)?;
+    let Search { found, problems } = config.search(&Found::default());
+    crate::cli::decisions::warn(&problems);
+    Ok(Config { found, ..config })
 }
 
 /// The error of those who name what is not there.

@@ -274,3 +274,27 @@ pub(super) struct Overview {
     /// Repositories.
     pub(super) repositories: Vec<Repository>,
 }
+
+/// Sources that have a card of their own on the page; the others are in a table.
+const CARDS: usize = 60;
+
+impl Overview {
+    /// The sources that have a card.
+    pub(super) fn cards(&self) -> &[Source] {
+        self.sources.get(..CARDS).unwrap_or(&self.sources)
+    }
+
+    /// The others.
+    pub(super) fn others(&self) -> &[Source] {
+        self.sources.get(CARDS..).unwrap_or_default()
+    }
+
+    /// How many sources stand how.
+    pub(super) fn standings(&self) -> BTreeMap<Standing, usize> {
+        let mut standings = BTreeMap::new();
+        for source in &self.sources {
+            *standings.entry(source.standing).or_insert(0) += 1;
+        }
+        standings
+    }
+}

@@ -12,7 +12,7 @@ use super::audit::Change;
 use super::catalogues::Seen;
 use super::facts::{Backup, Job, Overview, Repository, Run, Source};
 use super::filter::Filter;
-use super::standing::stand;
+use super::standing::{Known, stand};
 use super::words;
 use crate::Error;
 use crate::clock;
@@ -255,10 +255,9 @@ pub(super) async fn overview(board: &Board) -> Result<Overview, Error> {
     let backups = |record: &Record| record.action == Action::Backup;
     let records = reading(move || history.newest(usize::MAX, backups)).await?;
     let (running, watched) = board.at_work().await;
-    let of = |(name, source): (&String, &SourceConfig)| {
-        stand(&config, (name, &source.path), (&seen, &records), &watched)
-    };
-    let mut sources: Vec<Source> = config.sources.iter().map(of).collect();
+    let known = Known::of(&seen, records.iter(), &watched);
+    let of = |(name, source): (&str, &SourceConfig)| stand(&config, (name, &source.path), &known);
+    let mut sources: Vec<Source> = config.databases().map(of).collect();
     sources.sort_by(|a, b| (a.standing, &a.name).cmp(&(b.standing, &b.name)));
     let repositories = seen.iter().map(|(name, seen)| repository(name, seen)).collect();
     Ok(Overview { sources, running, repositories })

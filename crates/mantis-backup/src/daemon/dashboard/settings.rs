@@ -84,7 +84,8 @@ fn source(name: &str, config: &SourceConfig) -> Section {
     Section {
         title: format!("Source {name}"),
         rows: vec![
-            ("Where", config.path.clone()),
+            ("Where", config.place().to_owned()),
+            ("Left out", config.exclude.join(", ")),
             ("Tags", tags.collect::<Vec<String>>().join(", ")),
             ("Rollback journal", format!("{:?}", config.journal_lock).to_lowercase()),
             ("Written by nobody", yes(config.immutable)),

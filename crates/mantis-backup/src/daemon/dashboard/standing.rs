@@ -1,8 +1,9 @@
 //! How sources stand.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use mantis_repo::BackupInfo;
 
 use super::facts::{Run, Source, Standing};
 use super::gather::{AllSeen, problem, taken_at};
@@ -19,7 +20,7 @@ const AHEAD: usize = 10;
 
 /// Whether a schedule, if it is on, backs a source up.
 fn backs_up(schedule: &ScheduleConfig, config: &Config, source: &str) -> bool {
-    schedule.action == Action::Backup && schedule.sources(config).iter().any(|name| name == source)
+    schedule.action == Action::Backup && schedule.is_of(config, source)
 }
 
 /// The schedules that are on and back a source up.
@@ -78,11 +79,50 @@ fn is_named(template: &str, name: &str) -> bool {
     true
 }
 
-/// The watch of a source: there is one at most.
-fn watch_of<'a>(name: &str, watched: &'a [Watched]) -> Option<&'a Watched> {
-    let of_it =
-        |watch: &&Watched| watch.job.rsplit_once('/').is_some_and(|(_, source)| source == name);
-    watched.iter().find(of_it)
+/// What there is of all sources, each to be found by its name.
+pub(super) struct Known<'a> {
+    seen: &'a AllSeen,
+    /// By what they are called in the repositories.
+    backups: HashMap<&'a str, Vec<&'a BackupInfo>>,
+    /// By source.
+    runs: HashMap<&'a str, Vec<&'a Record>>,
+    /// By source: there is one watch of each at most.
+    watched: HashMap<&'a str, &'a Watched>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn of(
+        seen: &'a AllSeen,
+        records: impl Iterator<Item = &'a Record>,
+        watched: &'a [Watched],
+    ) -> Self {
+        let mut backups: HashMap<&str, Vec<&BackupInfo>> = HashMap::new();
+        for backup in seen.values().flat_map(|seen| &seen.backups) {
+            backups.entry(&backup.meta.source).or_default().push(backup);
+        }
+        let mut runs: HashMap<&str, Vec<&Record>> = HashMap::new();
+        for record in records {
+            runs.entry(record.source.as_deref().unwrap_or_default()).or_default().push(record);
+        }
+        let by_source = |watch: &'a Watched| Some((watch.job.split_once('/')?.1, watch));
+        Self { seen, backups, runs, watched: watched.iter().filter_map(by_source).collect() }
+    }
+
+    /// Backups that are called by one of the names.
+    fn backups(&self, names: &[String]) -> Vec<&'a BackupInfo> {
+        let is_open = |name: &String| name.contains("{date}") || name.contains("{time}");
+        let found = if names.iter().any(is_open) {
+            let fits = |called: &str| names.iter().any(|name| is_named(name, called));
+            self.backups.iter().filter(|(called, _)| fits(called)).map(|(_, all)| all).collect()
+        } else {
+            let mut names: Vec<&String> = names.iter().collect();
+            names.sort_unstable();
+            names.dedup();
+            let all = names.into_iter().filter_map(|name| self.backups.get(&**name));
+            all.collect::<Vec<&Vec<&BackupInfo>>>()
+        };
+        found.into_iter().flatten().copied().collect()
+    }
 }
 
 fn too_late(watch: &Watched) -> String {
@@ -91,27 +131,17 @@ fn too_late(watch: &Watched) -> String {
 }
 
 /// How a source stands, by what its repositories hold, by its runs, and by its watch.
-pub(super) fn stand(
-    config: &Config,
-    (name, path): (&str, &str),
-    (seen, records): (&AllSeen, &VecDeque<Record>),
-    watched: &[Watched],
-) -> Source {
+pub(super) fn stand(config: &Config, (name, path): (&str, &str), known: &Known<'_>) -> Source {
     let now = clock::calendar_now();
-    let names = names_of(config, name);
-    let backups = || {
-        let all = seen.values().flat_map(|seen| &seen.backups);
-        all.filter(|backup| names.iter().any(|name| is_named(name, &backup.meta.source)))
-    };
-    let newest = backups().map(taken_at).max();
+    let backups = known.backups(&names_of(config, name));
+    let newest = backups.iter().map(|backup| taken_at(backup)).max();
     let age = newest.map(|newest| (now - newest).num_seconds());
     let promise = objective(config, name, now);
-    let own = |record: &&Record| record.source.as_deref() == Some(name);
-    let ended = records.iter().filter(own);
+    let ended = known.runs.get(name).into_iter().flatten().copied();
     // A run that failed and is tried again has not failed for good; it stands badly all the same.
     let tells = |record: &&Record| record.decides() || record.outcome == RunOutcome::Failed;
     let failed = ended.clone().rfind(tells).filter(|last| last.outcome == RunOutcome::Failed);
-    let watched = watch_of(name, watched);
+    let watched = known.watched.get(name).copied();
     let (standing, because) = match (failed, promise, age) {
         _ if watched.is_some_and(Watched::is_late) => {
             (Standing::Late, watched.map(too_late).unwrap_or_default())
@@ -125,7 +155,8 @@ pub(super) fn stand(
             let places: Vec<String> = schedules_of(config, name)
                 .flat_map(|schedule| schedule.repositories(config))
                 .collect();
-            let problem = seen
+            let problem = known
+                .seen
                 .iter()
                 .filter(|(name, _)| places.contains(name))
                 .find_map(|(name, seen)| problem(name, seen));
@@ -157,8 +188,8 @@ pub(super) fn stand(
         objective_seconds: promise.map(|(objective, _)| objective),
         next: promise.map(|(_, next)| format_seconds(&next)),
         watched: watched.cloned(),
-        backups: backups().count() as u64,
-        bytes_stored: backups().map(|backup| backup.bytes_stored).fold(0, u64::saturating_add),
+        backups: backups.len() as u64,
+        bytes_stored: backups.iter().map(|backup| backup.bytes_stored).fold(0, u64::saturating_add),
         runs: strip.split_at(strip.len().saturating_sub(STRIP)).1.to_vec(),
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Task<'a> {
         let named = &entry.schedule;
         let schedule = config.schedules.get(named).ok_or_else(|| no_such("schedule", named))?;
         let named = entry.source.as_deref().unwrap_or_default();
-        let source = config.sources.get(named).ok_or_else(|| no_such("source", named))?;
+        let source = config.database(named).ok_or_else(|| no_such("source", named))?;
         let zone = schedule.zone(config);
         let local = clock::calendar_now().with_timezone(&zone);
         let value = |hole: &'static str| match hole {

@@ -4,6 +4,7 @@ mod backup;
 mod drill;
 mod place;
 mod prune;
+mod repositories;
 mod sources;
 mod turn;
 mod verify;

@@ -157,7 +157,8 @@ mod tests {
         let same = |job| Arc::ptr_eq(&sources.engine(job, &config).unwrap(), &follower);
         assert!(same("live/a"));
         assert!(!same("nightly/a"), "it stores elsewhere");
-        let other = SourceConfig { immutable: true, ..config.clone() };
+        let mut other = config.clone();
+        other.immutable = true;
         assert!(!Arc::ptr_eq(&sources.engine("live/a", &other).unwrap(), &follower));
         drop(follower);
         assert!(!sources.followers.lock().unwrap().is_empty());

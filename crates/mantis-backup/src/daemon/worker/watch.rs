@@ -136,6 +136,10 @@ impl Watch {
                 let job = &self.entry.id;
                 tracing::warn!(%job, error = %error.chain_and_help(), again_in = wait.as_secs(), "cannot be watched");
                 self.failed(&error);
+                if matches!(error, Error::Repo(_)) {
+                    // Another one may have taken its place.
+                    shared.repositories.let_go_of(&self.plan.place);
+                }
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = self.cancel.cancelled() => {}
@@ -155,7 +159,7 @@ impl Watch {
 
     async fn job(&self, shared: &Shared) -> Result<WatchJob, Error> {
         let plan = &self.plan;
-        let repo = plan.place.open().await?;
+        let (repo, rules) = shared.repositories.open(&plan.place).await?;
         let (sources, source) = (Arc::clone(&shared.sources), plan.source.clone());
         let job = self.entry.id.clone();
         let engine = tokio::task::spawn_blocking(move || sources.follower(&job, &source)).await;
@@ -183,7 +187,7 @@ impl Watch {
             },
             every: plan.every,
             max_log: plan.max_log,
-            rules: plan.rules.clone(),
+            rules: plan.rules.clone().map(|of_source| (rules, of_source)),
             admission: self.admission(shared),
             exposure: Arc::clone(&self.exposure),
             repo,
@@ -242,9 +246,9 @@ impl Watch {
             }
             WatchEvent::Expired(removed) => {
                 let place = self.plan.place.name.clone();
-                metrics::counter!(name::EXPIRED, "repository" => place)
-                    .increment(removed.len() as u64);
-                tracing::debug!(%job, backups = removed.len(), "retention removed backups");
+                let backups = removed.values().map(Vec::len).sum::<usize>();
+                metrics::counter!(name::EXPIRED, "repository" => place).increment(backups as u64);
+                tracing::debug!(sources = removed.len(), backups, "retention removed backups");
             }
             WatchEvent::NotExpired(error) => {
                 tracing::warn!(%job, error = %error.chain_and_help(), "retention was not applied");

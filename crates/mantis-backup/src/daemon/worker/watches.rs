@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Jobs;
+use super::repositories::Repositories;
 use super::sources::Sources;
 use super::watch::{Plan, Watch};
 use crate::daemon::{Freshness, News, Report, StateDir, Wanted, Watched};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) sources: Arc<Sources>,
     pub(super) freshness: Arc<Freshness>,
     pub(super) turns: Arc<Semaphore>,
+    pub(super) repositories: Repositories,
 }
 
 /// A watch to be begun, once the one that it comes after has ended.
@@ -43,6 +45,8 @@ type Begin = (Arc<Watch>, Option<CancellationToken>);
 #[derive(Debug, Default)]
 struct Running {
     watches: BTreeMap<String, (Arc<Watch>, Told)>,
+    /// Of those that are to end, by their jobs, what tells that nothing of them runs any more.
+    ending: BTreeMap<String, CancellationToken>,
     news: Option<mpsc::UnboundedSender<News>>,
 }
 
@@ -175,7 +179,8 @@ impl Watches {
                 continue;
             }
             let watch = Arc::new(Watch::new(entry, plan));
-            let after = before.get(&id).map(|(watch, _)| watch.ended.clone());
+            let replaced = before.get(&id).map(|(watch, _)| watch.ended.clone());
+            let after = replaced.or_else(|| running.ending.get(&id).cloned());
             jobs.freshness.watch(
                 &watch.labels(),
                 Some((
@@ -188,10 +193,12 @@ impl Watches {
             running.watches.insert(id, (Arc::clone(&watch), Told::Nothing));
             begun.push((watch, after));
         }
+        running.ending.retain(|_, ended| !ended.is_cancelled());
         let mut ended = Vec::new();
         for (id, (watch, _)) in before {
             watch.cancel.cancel();
             ended.push(watch.ended.clone());
+            running.ending.insert(id.clone(), watch.ended.clone());
             if !running.watches.contains_key(&id) {
                 jobs.freshness.watch(&watch.labels(), None);
             }
@@ -218,6 +225,7 @@ impl Watches {
             sources: Arc::clone(&jobs.sources),
             freshness: Arc::clone(&jobs.freshness),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            repositories: Repositories::default(),
         });
         let (running, runtime) = (Arc::clone(&self.running), tokio::runtime::Handle::current());
         tokio::task::spawn_blocking(move || {
