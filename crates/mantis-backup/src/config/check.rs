@@ -9,10 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::conflicts::{conflicts, watched_twice};
-use super::{
-    Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, SourceConfig,
-    Template,
-};
+use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, Template};
 
 /// Placeholders in names and tags of backups.
 pub(crate) const NAMES: [&str; 5] = ["date", "time", "source", "schedule", "host"];
@@ -135,31 +132,13 @@ impl Checker<'_> {
             }
         }
         for (name, source) in &config.sources {
-            self.source(name, source);
+            if let Some((key, message)) = source.fault() {
+                self.tell(&["sources", name, key], message);
+            }
             for (key, text) in &source.tags {
                 let span = self.place(&["sources", name, "tags", key]);
                 self.template(&span, text, &NAMES);
             }
-        }
-    }
-
-    fn source(&mut self, name: &str, source: &SourceConfig) {
-        let of = |key| ["sources", name, key];
-        match (source.path.is_empty(), source.parse_pattern()) {
-            (true, None) => {
-                self.tell(
-                    &["sources", name],
-                    "it has neither `path` nor `pattern`: what is it of?",
-                );
-            }
-            (false, Some(_)) => {
-                self.tell(&of("pattern"), "it is of one `path`, or of what a `pattern` finds");
-            }
-            (false, None) if !source.exclude.is_empty() => {
-                self.tell(&of("exclude"), "it has no meaning without `pattern`");
-            }
-            (true, Some(Err(error))) => self.tell(&of("pattern"), error.to_string()),
-            _ => {}
         }
     }
 

@@ -79,6 +79,23 @@ impl SourceConfig {
         }
     }
 
+    /// What is wrong with it by itself, and with which of its keys.
+    pub(super) fn fault(&self) -> Option<(&'static str, String)> {
+        match (self.path.is_empty(), self.parse_pattern()) {
+            (true, None) => {
+                Some(("path", "it has neither `path` nor `pattern`: what is it of?".into()))
+            }
+            (false, Some(_)) => {
+                Some(("pattern", "it is of one `path`, or of what a `pattern` finds".into()))
+            }
+            (false, None) if !self.exclude.is_empty() => {
+                Some(("exclude", "it has no meaning without `pattern`".into()))
+            }
+            (true, Some(Err(error))) => Some(("pattern", error.to_string())),
+            _ => None,
+        }
+    }
+
     /// What it is of: its path, or its pattern.
     #[must_use]
     pub fn place(&self) -> &str {
