@@ -62,6 +62,7 @@ fn glob(text: &str) -> Result<globset::Glob, Error> {
 
 impl Pattern {
     /// Whether a source's text is a pattern: it has something special in it, and no file is called so.
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn is_one(text: &str) -> bool {
         let path = split_engine(text).1;
         path.contains(SPECIAL) && !Path::new(path).exists()
