@@ -312,7 +312,7 @@ impl BackupWriter {
         match self.write_manifest(&segments, duration_ms, token).await {
             Ok((info, hash)) => {
                 let repo = self.session.repo.clone();
-                self.session.commit(hash).await?;
+                self.session.commit(hash).await.inspect_err(|_| repo.memory().doubt())?;
                 repo.memory().made(&info, hash, &segments);
                 self.options.progress.finish();
                 Ok(info)

@@ -273,6 +273,7 @@ impl Session {
     /// this one up first, they are left: the other session may have taken them over. A crash after the outcome is
     /// created leaves a session that has ended, whose objects a collector frees.
     pub async fn abandon(mut self) {
+        self.repo.memory().doubt();
         let salt = self.salt();
         let created = create_outcome(&self.repo, self.id, &SessionOutcome::Done, salt).await;
         if !matches!(created, Ok(true)) {

@@ -8,7 +8,7 @@
 //!   one meanwhile, the next one stores more than it need;
 //! - what a backup says of itself, for a while: one whose manifest was lost is not to be counted as good for ever;
 //! - that segments were there, for a while: collectors never take those of a backup that stands, so that they can only be missing by
-//!   damage, which is noticed that much later.
+//!   damage, which is noticed that much later, or by a backup that fails as it needs one: after that all is looked at again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,6 +101,13 @@ impl SessionMemory {
         self.known().own.remove(source);
     }
 
+    /// Something went wrong: what was remembered to be there is looked at again.
+    pub(crate) fn doubt(&self) {
+        let mut known = self.known();
+        known.own.clear();
+        known.folders.clear();
+    }
+
     /// The segments of a session, if they were listed not long ago.
     pub(crate) fn segments(&self, session: SessionId) -> Option<Folder> {
         let known = self.known();
@@ -151,5 +158,8 @@ mod tests {
         memory.forget_own(&info.meta.source);
         assert_eq!(memory.own(&info.meta.source), None);
         assert!(memory.committed(session).is_some());
+        memory.made(&info, hash, &[]);
+        memory.doubt();
+        assert!(memory.own(&info.meta.source).is_none() && memory.segments(session).is_none());
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct Client {
 const ALWAYS: [&str; 9] =
     ["back up", "back up", "back up", "back up", "forget", "forget", PRUNE, PRUNE, PRUNE];
 /// What they can be about to do in some.
-const SOMETIMES: [&str; 7] =
-    ["bring back", "compact", "copy", "copy", "change keys", DAEMON, RESTORE];
+const SOMETIMES: [&str; 8] =
+    ["bring back", "compact", "copy", "copy", "change keys", "watch", DAEMON, RESTORE];
 pub(crate) const DAEMON: &str = "run the schedules";
 pub(crate) const PRUNE: &str = "prune";
 pub(crate) const RESTORE: &str = "restore";
@@ -77,6 +77,18 @@ pub(crate) async fn work(client: Client) -> Result<(), Failure> {
             let source = chance.index(SOURCES.len());
             let job = Job { databases, source, clock, chance };
             Box::pin(back_up(&repo, job, &model)).await.map(drop)
+        }
+        // By one handle, which remembers what it did before, while others do as they like.
+        "watch" => {
+            let Task { mut chance, clock, .. } = task;
+            let source = chance.index(SOURCES.len());
+            for _ in 0..2 + chance.below(5) {
+                let (databases, clock) = (Arc::clone(&databases), clock.clone());
+                let chance = Chance::new(chance.next());
+                let job = Job { databases, source, clock, chance };
+                Box::pin(back_up(&repo, job, &model)).await?;
+            }
+            Ok(())
         }
         DAEMON => {
             let Task { chance, clock, .. } = task;

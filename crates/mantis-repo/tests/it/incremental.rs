@@ -170,6 +170,15 @@ fn a_missing_segment_makes_a_full_backup() {
         let lost = newest.segments().last().unwrap();
         let key = mantis_repo::Place::Segment(lost.session, lost.hash).key().unwrap();
         sink.delete(&key).await.unwrap();
+        // Whoever saw it not long ago takes it to be there, and looks again after a session that failed for it.
+        let begin = Session::begin(&repo, Purpose::Backup, [97; 32], "test", UnixMillis(9));
+        let session = begin.await.unwrap();
+        assert!(session.parent("a").await.unwrap().is_some());
+        session.abandon().await;
+        let begin = Session::begin(&repo, Purpose::Backup, [98; 32], "test", UnixMillis(9));
+        let session = begin.await.unwrap();
+        assert!(session.parent("a").await.unwrap().is_none());
+        session.abandon().await;
         let made = incremental(&repo, 99, meta("a", 99, &bytes), &bytes, None).await.unwrap();
         assert_eq!(made.kind, BackupKind::Full);
         assert!(restore(&repo, &made).await.unwrap() == bytes);
