@@ -43,6 +43,8 @@ min_free_space = "1MB"
 url = "copy"
 [sources.bank]
 path = "bank.db"
+[sources.many]
+pattern = "tenants/*.db"
 [retention.one]
 keep_last = 1
 [schedules.save]
@@ -53,6 +55,7 @@ retention = "one"
 [schedules.live]
 cron = "0 0 29 2 *"
 repository = "main"
+sources = ["bank"]
 name = "live"
 watch = "24h"
 [schedules.prove]
