@@ -13,7 +13,7 @@ use mantis_engine::EngineKind;
 use walkdir::WalkDir;
 
 use crate::Error;
-use crate::source::split_engine;
+use crate::source::{join_engine, split_engine};
 
 /// What makes a path a pattern.
 const SPECIAL: [char; 4] = ['*', '?', '[', '{'];
@@ -108,10 +108,7 @@ impl Pattern {
 
     /// The text of a source for one of its files.
     pub(crate) fn source_of(&self, path: &str) -> String {
-        match self.engine {
-            Some(engine) => format!("{}:{path}", engine.name()),
-            None => path.to_owned(),
-        }
+        join_engine(self.engine, path)
     }
 
     /// Looks for files. Blocks.

@@ -25,10 +25,15 @@ pub struct SourceOptions {
 }
 
 /// The engine that a text names, and the path. No file is looked at.
-#[cfg(feature = "daemon")]
 pub(crate) fn split_engine(text: &str) -> (Option<EngineKind>, &str) {
     let named = text.split_once(':').and_then(|(engine, path)| Some((kind_of(engine)?, path)));
     named.map_or((None, text), |(engine, path)| (Some(engine), path))
+}
+
+/// The text that names an engine, if one, and a path.
+#[cfg(feature = "daemon")]
+pub(crate) fn join_engine(engine: Option<EngineKind>, path: &str) -> String {
+    engine.map_or_else(|| path.to_owned(), |engine| format!("{}:{path}", engine.name()))
 }
 
 fn kind_of(prefix: &str) -> Option<EngineKind> {
@@ -63,8 +68,8 @@ impl Source {
 
     /// `sqlite:PATH`, `redb:PATH` or `file:PATH`: a database whose engine is named. No file is opened.
     pub(crate) fn named(text: &str) -> Option<Self> {
-        let (prefix, path) = text.split_once(':')?;
-        let kind = kind_of(prefix)?;
+        let (kind, path) = split_engine(text);
+        let kind = kind?;
         // A file whose name begins like an engine's wins: it was there first.
         (!Path::new(text).exists()).then(|| Self { kind, path: PathBuf::from(path) })
     }

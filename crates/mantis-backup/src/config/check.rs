@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use mantis_engine::EngineKind;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::source::{join_engine, split_engine};
 
 use super::conflicts::{conflicts, watched_twice};
 use super::{Action, Config, Fault, NotificationConfig, RetentionConfig, ScheduleConfig, Template};
@@ -207,11 +210,8 @@ impl Checker<'_> {
         }
         if let Some(template) = &schedule.name {
             self.template(&template.span(), template.get_ref(), &NAMES);
-            let is_pattern = |name: &str| {
-                config.sources.get(name).is_some_and(|source| source.pattern.is_some())
-            };
-            let several =
-                schedule.named(config).count() > 1 || schedule.named(config).any(is_pattern);
+            let several = schedule.named(config).count() > 1
+                || schedule.named(config).any(|name| config.is_pattern(name));
             if several && !template.get_ref().contains("{source}") {
                 let message = "its sources would all have this name: put {source} in it";
                 self.tell_at(&template.span(), message);
@@ -231,8 +231,8 @@ impl Checker<'_> {
         let of = |key| ["schedules", name, key];
         for source in schedule.named(config) {
             let Some(found) = config.sources.get(source) else { continue };
-            let engine = found.place().split_once(':').map(|(engine, _)| engine);
-            if engine.is_some_and(|engine| engine == "redb" || engine == "file") {
+            let engine = split_engine(found.place()).0;
+            if engine.is_some_and(|engine| engine != EngineKind::Sqlite) {
                 let message = format!("{source} cannot be watched: SQLite databases can");
                 self.tell(&of("watch"), message);
             } else if found.immutable {
@@ -371,15 +371,8 @@ impl Config {
             if source.path.is_empty() {
                 continue;
             }
-            let (engine, path) = match source.path.split_once(':') {
-                Some((engine @ ("sqlite" | "redb" | "file"), path)) => (Some(engine), path),
-                _ => (None, &*source.path),
-            };
-            let path = folder.join(path).display().to_string();
-            source.path = match engine {
-                Some(engine) => format!("{engine}:{path}"),
-                None => path,
-            };
+            let (engine, path) = split_engine(&source.path);
+            source.path = join_engine(engine, &folder.join(path).display().to_string());
         }
         for path in &mut self.dashboard.restore_folders {
             *path = folder.join(&*path);

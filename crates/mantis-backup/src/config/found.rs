@@ -123,7 +123,12 @@ impl Config {
         single.or_else(|| self.found.get(name))
     }
 
-    /// Whether a source is a pattern.
+    /// Whether the source of that name is a pattern.
+    pub(super) fn is_pattern(&self, name: &str) -> bool {
+        self.sources.get(name).is_some_and(|source| source.pattern.is_some())
+    }
+
+    /// Whether any source is a pattern.
     #[must_use]
     pub fn has_patterns(&self) -> bool {
         self.sources.values().any(|source| source.pattern.is_some())

@@ -162,11 +162,9 @@ impl ScheduleConfig {
     /// The names of its databases, those that patterns found as well.
     #[must_use]
     pub fn sources(&self, config: &Config) -> Vec<String> {
-        let all = self.named(config).flat_map(|name| match config.sources.get(name) {
-            Some(source) if source.pattern.is_some() => {
-                config.found.of(name).map(|(name, _)| name.to_owned()).collect()
-            }
-            _ => vec![name.to_owned()],
+        let all = self.named(config).flat_map(|name| match config.is_pattern(name) {
+            true => config.found.of(name).map(|(name, _)| name.to_owned()).collect(),
+            false => vec![name.to_owned()],
         });
         all.collect()
     }

@@ -23,6 +23,8 @@ const OTHER: &str = "mantis_other";
 pub struct DiffRowsJob {
     /// The table, in both backups.
     pub table: String,
+    /// The pages that both have and that differ ([`Repository::diff`]); without them, every row is compared.
+    pub changed: Option<PageSet>,
     /// Rows that are kept, at most; all are counted.
     pub examples: usize,
     /// Ends it.
@@ -63,17 +65,12 @@ pub struct DifferentRows {
 /// key. Only pages that differ are fetched, and those on the way to them, where they tell which rows may differ; else all of the table is.
 ///
 /// # Errors
-/// Backups of another engine, or of pages of other sizes; a table that one does not have; what the repository and SQLite report.
+/// Backups of another engine; a table that one does not have; what the repository and SQLite report.
 pub async fn diff_rows(
     repo: &Repository,
     (a, b): (&BackupInfo, &BackupInfo),
     job: DiffRowsJob,
 ) -> Result<DifferentRows, Error> {
-    // Pages of other sizes are all different.
-    let changed = match a.meta.page_size == b.meta.page_size {
-        true => Some(repo.diff(a, b).await?.changed),
-        false => None,
-    };
     let (a, b) = (BackupPages::of(repo, a).await?, BackupPages::of(repo, b).await?);
     let cancel = job.cancel.clone();
     interruptible(&cancel, "compare rows", move |sender| {
@@ -86,8 +83,8 @@ pub async fn diff_rows(
         let _ = sender.send(opened.get_interrupt_handle());
         attach_pages(&opened, OTHER, b.clone()).map_err(|error| b.or_failure(error.into()))?;
         let table = Table::find(&opened, &job.table).map_err(explain)??;
-        let ranges = match (&table.rowid, changed) {
-            (Some(_), Some(changed)) => table.ranges((&a, &b), &changed)?,
+        let ranges = match (&table.rowid, &job.changed) {
+            (Some(_), Some(changed)) => table.ranges((&a, &b), changed)?,
             _ => None,
         };
         table.compare(&opened, ranges, job.examples).map_err(explain)

@@ -1,9 +1,9 @@
 //! `mantis diff`
 
 use mantis_repo::Selector;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::query::{as_json, rows_of, text};
+use super::query::{object_of, rows_of, text};
 use crate::Error;
 use crate::cli::args::DiffArgs;
 use crate::cli::context::Context;
@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, args: DiffArgs) -> Result<Ending, Err
         Some(table) => {
             let job = DiffRowsJob {
                 table: table.clone(),
+                changed: Some(difference.changed.clone()),
                 examples: args.limit,
                 cancel: context.cancel.clone(),
             };
@@ -73,19 +74,14 @@ pub(crate) async fn run(context: &Context, args: DiffArgs) -> Result<Ending, Err
     Ok(Ending::Done)
 }
 
-fn object(columns: &[String], values: &[rusqlite::types::Value]) -> Value {
-    let cells = columns.iter().zip(values);
-    cells.map(|(name, value)| (name.clone(), as_json(value.into()))).collect::<Map<_, _>>().into()
-}
-
 fn rows_json(table: &str, rows: &DifferentRows) -> Value {
     let row = |row: &DifferentRow| match row {
-        DifferentRow::Added(is) => json!({ "state": "added", "is": object(&rows.columns, is) }),
+        DifferentRow::Added(is) => json!({ "state": "added", "is": object_of(&rows.columns, is) }),
         DifferentRow::Removed(was) => {
-            json!({ "state": "removed", "was": object(&rows.columns, was) })
+            json!({ "state": "removed", "was": object_of(&rows.columns, was) })
         }
         DifferentRow::Changed(was, is) => json!({
-            "state": "changed", "was": object(&rows.columns, was), "is": object(&rows.columns, is),
+            "state": "changed", "was": object_of(&rows.columns, was), "is": object_of(&rows.columns, is),
         }),
     };
     json!({

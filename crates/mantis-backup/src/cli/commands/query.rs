@@ -127,8 +127,14 @@ fn object(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Value> {
     Ok(Value::Object(object))
 }
 
+/// A row as an object.
+pub(super) fn object_of(columns: &[String], values: &[rusqlite::types::Value]) -> Value {
+    let cells = columns.iter().zip(values);
+    cells.map(|(name, value)| (name.clone(), as_json(value.into()))).collect::<Map<_, _>>().into()
+}
+
 /// A value as JSON.
-pub(super) fn as_json(value: ValueRef<'_>) -> Value {
+fn as_json(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => json!(number),

@@ -2,9 +2,9 @@
 
 use mantis_repo::Selector;
 use rusqlite::types::ValueRef;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::query::{as_json, rows_of, text};
+use super::query::{object_of, rows_of, text};
 use crate::Error;
 use crate::cli::args::RescueArgs;
 use crate::cli::context::Context;
@@ -78,10 +78,7 @@ pub(crate) async fn run(context: &Context, args: RescueArgs) -> Result<Ending, E
 }
 
 fn examples_json(rescued: &Rescued) -> Value {
-    let row = |values: &[rusqlite::types::Value]| {
-        let cells = rescued.columns.iter().zip(values);
-        cells.map(|(name, value)| (name.clone(), as_json(value.into()))).collect::<Map<_, _>>()
-    };
+    let row = |values: &[rusqlite::types::Value]| object_of(&rescued.columns, values);
     let examples = rescued.examples.iter();
     examples.map(|(state, values)| json!({ "state": state.name(), "row": row(values) })).collect()
 }

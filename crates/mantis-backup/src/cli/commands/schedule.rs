@@ -51,9 +51,9 @@ pub(crate) async fn run(
             }
             Ok(Ending::Done)
         }
-        ScheduleCommand::List => list(context, &configured(context)?).await,
+        ScheduleCommand::List => list(context, &with_databases(configured(context)?)).await,
         ScheduleCommand::Run { name, detach: false } => {
-            run_now(context, configured(context)?, &name).await
+            run_now(context, with_databases(configured(context)?), &name).await
         }
         ScheduleCommand::Run { name, detach: true } => have_run(context, name).await,
         ScheduleCommand::History { name, limit, failed } => {
@@ -69,10 +69,14 @@ pub(crate) async fn run(
 
 fn configured(context: &Context) -> Result<Config, Error> {
     let path: PathBuf = find(context.config())?;
-    let config = load(&path)?;
+    Ok(load(&path)?)
+}
+
+/// A configuration with the databases that its patterns mean now.
+fn with_databases(config: Config) -> Config {
     let Search { found, problems } = config.search(&Found::default());
     crate::cli::decisions::warn(&problems);
-    Ok(Config { found, ..config })
+    Config { found, ..config }
 }
 
 /// The error of those who name what is not there.
@@ -240,7 +244,7 @@ async fn pause(context: &Context, request: Request) -> Result<Ending, Error> {
     let dir = StateDir::of(Some(&config))?;
     let answered = match ask(&dir, &request).await? {
         Some(answer) => answer,
-        None => pause_in_state(&dir, &config, &request)?,
+        None => pause_in_state(&dir, &with_databases(config), &request)?,
     };
     context.result(&answered)?;
     let done = if matches!(request, Request::Pause { .. }) { "paused" } else { "resumed" };
