@@ -64,7 +64,11 @@ impl Watch {
         // Other tests take the cores meanwhile: how long it takes is not what is tested.
         let patience = Instant::now() + Duration::from_secs(300);
         while self.count(event) < count {
-            assert!(Instant::now() < patience, "{count} times {event} did not come");
+            if Instant::now() >= patience {
+                let told = self.events.lock().unwrap();
+                let last = &told[told.len().saturating_sub(8)..];
+                panic!("{count} times {event} did not come; the last: {last:#?}");
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
     }

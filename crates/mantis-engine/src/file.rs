@@ -68,7 +68,7 @@ pub(crate) fn freeze_closed(
         way: FreezeWay::Closed,
         writers_held: Duration::ZERO,
     };
-    let geometry = Geometry::of_file(page_size, unchanged.len);
+    let geometry = Geometry::of_file(page_size, unchanged.stamp.len);
     Ok(Box::new(FrozenCopy::of_source(file, (geometry, point), unchanged)))
 }
 

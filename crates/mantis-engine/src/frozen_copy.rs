@@ -12,32 +12,23 @@ use mantis_snapshot::{
 };
 
 use crate::page_cache::PageCache;
-use crate::source_file::{self, Identity};
+use crate::source_file::Stamp;
 
 /// What must still be true of the source for the copy to be its moment.
 #[derive(Debug)]
 pub(crate) struct Unchanged {
     pub(crate) path: PathBuf,
-    pub(crate) identity: Identity,
-    pub(crate) len: u64,
-    pub(crate) modified: Option<std::time::SystemTime>,
+    pub(crate) stamp: Stamp,
 }
 
 impl Unchanged {
     /// Notes what is true of a source now.
     pub(crate) fn note(path: PathBuf) -> Result<Self, SnapshotError> {
-        let metadata = source_file::check(&path)?;
-        Ok(Self {
-            identity: source_file::identity(&metadata),
-            len: metadata.len(),
-            modified: metadata.modified().ok(),
-            path,
-        })
+        Ok(Self { stamp: Stamp::of(&path)?, path })
     }
 
     fn check(&self) -> Result<(), SnapshotError> {
-        let now = Self::note(self.path.clone())?;
-        if (now.identity, now.len, now.modified) == (self.identity, self.len, self.modified) {
+        if Stamp::of(&self.path)? == self.stamp {
             return Ok(());
         }
         let reason = "it was written or replaced while it was read".to_owned();

@@ -65,6 +65,28 @@ pub(crate) fn check(path: &Path) -> Result<fs::Metadata, SnapshotError> {
 }
 
 #[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
+/// What changes when a file is written to or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) identity: Identity,
+    pub(crate) len: u64,
+    modified: Option<std::time::SystemTime>,
+}
+
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
+impl Stamp {
+    /// That of a source as it is now.
+    pub(crate) fn of(path: &Path) -> Result<Self, SnapshotError> {
+        let metadata = check(path)?;
+        Ok(Self {
+            identity: identity(&metadata),
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "redb", feature = "file"))]
 /// Which file a path leads to now.
 pub(crate) fn identity(metadata: &fs::Metadata) -> Identity {
     (metadata.dev(), metadata.ino())

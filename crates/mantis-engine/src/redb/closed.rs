@@ -79,7 +79,7 @@ impl Engine for ClosedRedb {
             way: mantis_snapshot::FreezeWay::Closed,
             writers_held: std::time::Duration::ZERO,
         };
-        let geometry = Geometry::of_file(PageSize::DEFAULT, unchanged.len);
+        let geometry = Geometry::of_file(PageSize::DEFAULT, unchanged.stamp.len);
         let copy = FrozenCopy::of_source(file, (geometry, point), unchanged);
         Ok(Box::new(Locked { copy, _lock: lock }))
     }

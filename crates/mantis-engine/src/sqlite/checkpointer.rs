@@ -10,6 +10,7 @@ use mantis_snapshot::SnapshotError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::beside::is_of_one_wal;
 use super::connection::{is_busy, sqlite_error};
 
 /// How long the place of the one writer is waited for. Writers do not wait meanwhile.
@@ -45,12 +46,23 @@ impl Checkpointer {
         Ok(Self { path: path.to_owned(), connection: open(path)? })
     }
 
-    /// Copies what can be copied without making anybody wait. Another checkpoint that is under way is as good.
-    pub(super) fn checkpoint(&self) -> Result<(), SnapshotError> {
+    /// Copies what can be copied without making anybody wait. Another checkpoint that is under way is as good. Copies nothing, and
+    /// says so, where the WAL that is open is not the one that the wal-index is of: that would put pages of another database into
+    /// the file.
+    pub(super) fn checkpoint(&self) -> Result<bool, SnapshotError> {
+        let fail = |error| sqlite_error("checkpoint", &self.path, error);
+        // Reading opens the WAL, which stays open, so that it is looked at before the checkpoint of the same connection.
+        match self.connection.query_row("PRAGMA schema_version", [], |_| Ok(())) {
+            Err(error) if is_busy(&error) => return Ok(true),
+            read => read.map_err(fail)?,
+        }
+        if !is_of_one_wal(&self.connection).map_err(fail)? {
+            return Ok(false);
+        }
         let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         match done {
-            Err(error) if !is_busy(&error) => Err(sqlite_error("checkpoint", &self.path, error)),
-            _ => Ok(()),
+            Err(error) if !is_busy(&error) => Err(fail(error)),
+            _ => Ok(true),
         }
     }
 

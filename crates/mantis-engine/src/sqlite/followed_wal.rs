@@ -1,6 +1,5 @@
 //! A snapshot of a database that is followed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use mantis_page::{PageNo, PageSet};
@@ -22,7 +21,6 @@ pub(super) struct FollowedWal {
     pub(super) frozen: Option<FrozenWal>,
     /// The pages that changed since the guard's moment, where that is known.
     pub(super) since_guard: Option<PageSet>,
-    pub(super) path: PathBuf,
     pub(super) state: Arc<Mutex<Followed>>,
 }
 
@@ -63,9 +61,9 @@ impl FrozenPages for FollowedWal {
         }
         let (view, tidy) = (self.view, frozen.tidy.take());
         let Some(connection) = frozen.take_connection() else { return Ok(None) };
-        let token = WalMark::at(&view.moment, view.identity, view.page_size).to_token();
+        let token = WalMark::at(&view.moment, view.stamp.identity, view.page_size).to_token();
         let guard = Guard { connection, view, _tidy: tidy };
-        state.advance(guard, self.since_guard.as_ref(), &self.path);
+        state.advance(guard, self.since_guard.as_ref());
         state.note(token.clone());
         Ok(Some(token))
     }

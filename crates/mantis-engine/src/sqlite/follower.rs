@@ -9,9 +9,10 @@
 //!   write to the file, and a WAL of which something is not in the file cannot be begun anew. So what changed since is in all frames of
 //!   the WAL as it is now.
 //!
-//! All of that holds for the `-wal` and `-shm` files that are open. Where somebody removed them, as people do who put another database in the
-//! place of one, whoever opens it next has files of the same names, and we would see nothing of it for ever: so each time they are looked for
-//! by their names.
+//! While a guard is held whose moment is all in the file, nothing of SQLite's writes to the file, so the time of its last change stays.
+//! Where it does not, someone copied another database over it, which asks for no lock: that is a gap as well.
+//!
+//! All of that holds for the `-wal` and `-shm` files that are open: each time they are looked for by their names ([`super::beside`]).
 //!
 //! The salts and checksums are compared all the same. Where they do not fit, which they do not when another program let go of the locks
 //! of this process, or the file was replaced, that is a gap: nothing is said to be known, and the next backup compares all pages.
@@ -31,18 +32,19 @@ use mantis_snapshot::{
 };
 use rusqlite::Connection;
 
+use super::beside::Beside;
 use super::checkpointer::Checkpointer;
 use super::connection::sqlite_error;
 use super::followed_wal::FollowedWal;
 use super::frozen_wal::read_moment;
 use super::live_file::{Handle, has_moved};
-use super::outside::{Begun, SqliteEngine, Tidy, WalView};
+use super::outside::{Begun, SqliteEngine, WalView};
+use super::tidy::Tidy;
 use super::wal_changes::pages_behind;
 use super::wal_index::WalMoment;
 use super::wal_mark::WalMark;
 use super::wal_scan::{FRAME_HEADER_LEN, WAL_HEADER_LEN};
-use crate::restore_file::sidecars;
-use crate::source_file::{Identity, identity};
+use crate::source_file::Stamp;
 
 /// What is said of a gap.
 const UNSEEN: &str = "the WAL was begun anew unseen, or the file replaced";
@@ -72,8 +74,8 @@ pub(super) struct Followed {
     guard: Option<Guard>,
     /// Snapshots, oldest first, each with the pages that changed from its moment to the guard's.
     marks: Vec<(SnapshotToken, PageSet)>,
-    /// Which files `-wal` and `-shm` were, since the guard's connections and those before it have them open.
-    sidecars: [Option<Identity>; 2],
+    /// Which files `-wal` and `-shm` were when the first connection of those that are open opened them.
+    beside: Option<Beside>,
     /// Snapshots that have not ended.
     pub(super) open: usize,
     gaps: u64,
@@ -100,14 +102,22 @@ impl Guard {
         })
     }
 
+    /// Whether the file is what it was, as far as that can be told: while the moment's frames are put into it, it changes.
+    fn is_still(&self, now: Stamp) -> bool {
+        now == self.view.stamp || !self.view.moment.is_in_file()
+    }
+
     /// Where in the WAL of a later moment the frames begin that came after this one's; none where that cannot be told.
     fn mark(&self, later: &WalView) -> Option<WalMark> {
-        let (old, new, identity) = (&self.view.moment, &later.moment, later.identity);
-        let mark = WalMark::at(old, self.view.identity, self.view.page_size);
+        if !self.is_still(later.stamp) {
+            return None;
+        }
+        let (old, new, identity) = (&self.view.moment, &later.moment, later.stamp.identity);
+        let mark = WalMark::at(old, self.view.stamp.identity, self.view.page_size);
         if mark.may_precede(new, identity, later.page_size) {
             return Some(mark);
         }
-        let same = identity == self.view.identity && later.page_size == self.view.page_size;
+        let same = identity == self.view.stamp.identity && later.page_size == self.view.page_size;
         // A WAL that never held a frame has no salts yet; one that is begun anew counts the first of them up.
         let anew = old.last_frame == 0 || new.salts[0] == old.salts[0].wrapping_add(1);
         let WalMoment { salts, checksum, .. } = *new;
@@ -138,26 +148,41 @@ impl Followed {
         self.marks.drain(..old);
     }
 
-    /// Lets go of a database whose `-wal` or `-shm` file is not the one that is open.
-    fn check_sidecars(&mut self, path: &Path) {
-        let now = sidecars_of(path);
-        let exchanged =
-            self.sidecars.iter().zip(&now).any(|(was, now)| was.is_some() && was != now);
-        if self.guard.is_some() && exchanged {
-            // Only once the last connection is closed does SQLite open the files anew.
-            self.guard = None;
-            self.gap(&path.display().to_string(), "its -wal or -shm file was removed or replaced");
-        }
-        if self.guard.is_none() {
-            self.sidecars = [None; 2];
+    /// Lets go of a database whose `-wal` or `-shm` file is not the one that is open, or whose file was written to past SQLite's locks.
+    fn check_files(&mut self, path: &Path) {
+        let what = match (&self.guard, self.beside) {
+            (Some(guard), Some(beside)) if beside.is_exchanged(&guard.connection, path) => {
+                "its -wal or -shm file was removed or replaced"
+            }
+            (Some(guard), _) if Stamp::of(path).is_ok_and(|now| !guard.is_still(now)) => {
+                "the file was written to past SQLite's locks"
+            }
+            (Some(_), _) => return,
+            (None, _) => {
+                self.note_files(None);
+                return;
+            }
+        };
+        // Only once the last connection is closed does SQLite open the files anew.
+        self.let_go(path, what);
+    }
+
+    /// Ends the guard, after which nothing is known.
+    fn let_go(&mut self, path: &Path, what: &str) {
+        self.guard = None;
+        self.note_files(None);
+        self.gap(&path.display().to_string(), what);
+    }
+
+    /// Notes which files are beside the database, where no connection has them open from before.
+    fn note_files(&mut self, now: Option<Beside>) {
+        if self.guard.is_none() && self.open == 0 {
+            self.beside = now;
         }
     }
 
     /// Puts a later guard in the place of the one in hand. `since`: the pages that changed in between.
-    pub(super) fn advance(&mut self, guard: Guard, since: Option<&PageSet>, path: &Path) {
-        for (known, now) in self.sidecars.iter_mut().zip(sidecars_of(path)) {
-            *known = known.or(now);
-        }
+    pub(super) fn advance(&mut self, guard: Guard, since: Option<&PageSet>) {
         match since {
             Some(pages) => self.marks.iter_mut().for_each(|(_, known)| known.union_with(pages)),
             None => self.marks.clear(),
@@ -187,12 +212,6 @@ fn wal_len(view: &WalView, frames: u32) -> u64 {
     WAL_HEADER_LEN as u64 + u64::from(frames) * frame
 }
 
-/// Which files the names of a database's `-wal` and `-shm` lead to.
-fn sidecars_of(path: &Path) -> [Option<Identity>; 2] {
-    let [wal, shm, _] = sidecars(path);
-    [wal, shm].map(|path| std::fs::metadata(path).ok().map(|metadata| identity(&metadata)))
-}
-
 pub(super) fn locked(state: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -213,17 +232,17 @@ impl SqliteFollower {
         let deadline = Some(Instant::now() + PATIENCE);
         let request = FreezeRequest { deadline, patience: PATIENCE, ..FreezeRequest::default() };
         let Begun::Wal(connection, tidy) = self.engine.begin(&request)? else {
-            state.guard = None;
-            state.gap(&self.object(), "the database is not in WAL mode any more");
+            state.let_go(self.engine.path(), "the database is not in WAL mode any more");
             return Ok(());
         };
+        state.note_files(Some(Beside::now(self.engine.path())));
         let view = self.engine.wal_view(&connection)?;
         let since = self.since_guard(state, &view, &connection)?;
         if since.is_none() && !state.marks.is_empty() {
             state.gap(&self.object(), UNSEEN);
         }
         let guard = Guard { connection, view, _tidy: tidy };
-        state.advance(guard, since.as_ref(), self.engine.path());
+        state.advance(guard, since.as_ref());
         Ok(())
     }
 
@@ -246,7 +265,11 @@ impl SqliteFollower {
         state: &mut Followed,
         checkpointer: &Checkpointer,
     ) -> Result<bool, SnapshotError> {
-        checkpointer.checkpoint()?;
+        if !checkpointer.checkpoint()? {
+            // Whatever it has open, the guard has: only without either does SQLite open the files anew.
+            state.let_go(self.engine.path(), "its -wal and -shm files do not belong together");
+            return Ok(false);
+        }
         self.move_on(state)?;
         Ok(state.guard.as_ref().is_none_or(|guard| guard.view.moment.is_in_file()))
     }
@@ -262,6 +285,9 @@ impl SqliteFollower {
         for nth in 0..TRIES {
             if self.checkpoint_and_move_on(state, &checkpointer)? {
                 return Ok(Relief { relieved: true, writers_held: Duration::ZERO });
+            }
+            if state.guard.is_none() {
+                return Ok(Relief::default());
             }
             // The first try only moves a guard on that keeps checkpoints out.
             if nth > 0 && state.is_too_long(limit) {
@@ -286,7 +312,7 @@ impl Engine for SqliteFollower {
 
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
         let mut state = locked(&self.state);
-        state.check_sidecars(self.engine.path());
+        state.check_files(self.engine.path());
         let (connection, tidy) = match self.engine.begin(request)? {
             Begun::Wal(connection, tidy) => (connection, tidy),
             begun => {
@@ -295,6 +321,7 @@ impl Engine for SqliteFollower {
                 return self.engine.freeze_begun(begun, request);
             }
         };
+        state.note_files(Some(Beside::now(self.engine.path())));
         let view = self.engine.wal_view(&connection)?;
         let baseline = request.baseline.as_ref();
         let carried = baseline.and_then(|token| state.carried(token)).cloned();
@@ -323,14 +350,13 @@ impl Engine for SqliteFollower {
             view,
             frozen: Some(frozen),
             since_guard,
-            path: self.engine.path().to_owned(),
             state,
         }))
     }
 
     fn is_idle(&self) -> Result<bool, SnapshotError> {
         let mut state = locked(&self.state);
-        state.check_sidecars(self.engine.path());
+        state.check_files(self.engine.path());
         let (Some(guard), Some((_, changed))) = (&state.guard, state.marks.last()) else {
             return Ok(false);
         };
@@ -344,7 +370,7 @@ impl Engine for SqliteFollower {
 
     fn relieve(&self, limit: u64) -> Result<Relief, SnapshotError> {
         let mut state = locked(&self.state);
-        state.check_sidecars(self.engine.path());
+        state.check_files(self.engine.path());
         let Some(guard) = state.guard.as_ref().filter(|_| state.open == 0) else {
             return Ok(Relief::default());
         };
@@ -368,11 +394,8 @@ impl Engine for SqliteFollower {
         let relief = self.put_into_file(&mut state, limit);
         if state.is_too_long(limit) && !matches!(&relief, Ok(Relief { relieved: true, .. })) {
             // The disk must not fill up for the sake of a backup.
-            state.guard = None;
-            state.gap(
-                &self.object(),
-                "the WAL grows and cannot be put into the file, so it is let go of",
-            );
+            let what = "the WAL grows and cannot be put into the file, so it is let go of";
+            state.let_go(self.engine.path(), what);
         }
         relief
     }

@@ -211,6 +211,44 @@ fn a_replaced_file_and_another_journal_mode_are_gaps_that_the_next_snapshot_heal
     assert_eq!(watcher.unknown, 1, "it is followed again");
 }
 
+/// Copies over a file as people do, who ask for no lock: from another process, since closing a file here would end this one's locks.
+fn copy_over(from: &Path, to: &Path) {
+    assert!(std::process::Command::new("cp").args([from, to]).status().unwrap().success());
+}
+
+#[test]
+fn a_database_copied_over_the_file_is_a_gap_that_the_next_snapshot_heals() {
+    let (_folder, path) = database();
+    let (_other_folder, other) = database();
+    let connection = writer(&other);
+    (0..300).for_each(|id| update(&connection, id));
+    drop(connection);
+    let mut watcher = Watcher::new(&path);
+    watcher.tick(Outcome::Committed);
+    assert!(watcher.follower.is_idle().unwrap());
+    copy_over(&other, &path);
+    assert!(!watcher.follower.is_idle().unwrap());
+    watcher.tick(Outcome::Committed);
+    assert_eq!((watcher.unknown, watcher.follower.gaps()), (1, 1));
+    assert!(watcher.last.unwrap().image == std::fs::read(&other).unwrap());
+}
+
+#[test]
+fn a_database_copied_over_the_file_while_it_is_read_is_no_snapshot() {
+    let (_folder, path) = database();
+    let (_other_folder, other) = database();
+    let engine = SqliteEngine::open(&path).unwrap();
+    let follower = SqliteFollower::new(engine.clone());
+    let engines: [&dyn Engine; 2] = [&engine, &follower];
+    for engine in engines {
+        let mut frozen = engine.freeze(&FreezeRequest::default()).unwrap();
+        frozen.health().unwrap();
+        copy_over(&other, &path);
+        let error = frozen.finish(Outcome::Committed).unwrap_err().to_string();
+        assert!(error.contains("past SQLite's locks"), "{error}");
+    }
+}
+
 #[test]
 fn a_database_that_cannot_be_relieved_is_let_go_of_before_the_disk_is_full() {
     let (_folder, path) = database();

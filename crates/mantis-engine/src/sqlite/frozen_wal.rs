@@ -16,8 +16,12 @@
 //!   that everything is in the file and the WAL is not looked at; or it names frames past those in the
 //!   file, and then the WAL cannot be begun anew before a checkpoint, which our lock keeps out.
 //! - Whether the WAL is still the same is asked again after every batch, all the same.
+//!
+//! Where all of the moment is in the file, nothing of SQLite's may write to the file while the transaction lasts: frames up to it are
+//! there already, and later ones are kept out. So the time of its last change must stay what it was. Where it does not, another
+//! program wrote to it without a lock, as `cp` does: what was read is of two databases, and the snapshot is lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mantis_page::{PageNo, PageSet, PageSize};
@@ -27,6 +31,7 @@ use mantis_snapshot::{
 use rusqlite::Connection;
 
 use crate::page_cache::PageCache;
+use crate::source_file::Stamp;
 
 use super::connection::sqlite_error;
 use super::header::lock_page;
@@ -43,6 +48,8 @@ pub(crate) struct FrozenWal {
     pub(crate) connection: Mutex<Option<Connection>>,
     pub(crate) moment: Option<WalMoment>,
     pub(crate) map: WalMap,
+    /// What must stay true of the file, where the locks that are held let nobody write to it.
+    pub(crate) still: Option<Stamp>,
     pub(crate) geometry: Geometry,
     pub(crate) point: ConsistencyPoint,
     /// The pages that changed since the request's baseline, where that is known.
@@ -52,7 +59,7 @@ pub(crate) struct FrozenWal {
     /// Leaves the page cache as it was.
     pub(crate) cache: Option<PageCache>,
     /// Undo what opening the database left beside it, once the connection is closed.
-    pub(crate) tidy: Option<super::outside::Tidy>,
+    pub(crate) tidy: Option<super::tidy::Tidy>,
 }
 
 /// Reads the wal-index until it is whole.
@@ -125,6 +132,24 @@ fn changes_in_file(
     matches!(scanned, Ok(Ok(_))).then(|| since.pages())
 }
 
+/// Whether the file is what it was: the one that is open, and not written to where nothing of SQLite's may write to it. Whoever copies
+/// another database over it asks for no lock.
+pub(crate) fn check_still(
+    connection: &Connection,
+    path: &Path,
+    still: Option<Stamp>,
+) -> Result<(), SnapshotError> {
+    let fail = |error| sqlite_error("look after", path, error);
+    let reason = if has_moved(connection).map_err(fail)? {
+        "the file was renamed, removed or replaced while it was read"
+    } else if still.map_or(Ok(false), |still| Stamp::of(path).map(|now| now != still))? {
+        "the file was written to, past SQLite's locks, while it was read"
+    } else {
+        return Ok(());
+    };
+    Err(SnapshotError::Lost { object: path.display().to_string(), reason: reason.to_owned() })
+}
+
 impl FrozenWal {
     /// The read transaction, for who goes on holding it.
     pub(crate) fn take_connection(&mut self) -> Option<Connection> {
@@ -170,10 +195,8 @@ impl FrozenWal {
     }
 
     fn check(&self, connection: &Connection) -> Result<(), SnapshotError> {
+        check_still(connection, &self.path, self.still)?;
         let fail = |error| sqlite_error("look after", &self.path, error);
-        if has_moved(connection).map_err(fail)? {
-            return Err(self.lost("the file was renamed, removed or replaced while it was read"));
-        }
         if let Some(moment) = self.moment.filter(|_| !self.map.is_empty()) {
             let mut header = [0; WAL_HEADER_LEN];
             Handle::log(connection).and_then(|log| log.read_at(0, &mut header)).map_err(fail)?;

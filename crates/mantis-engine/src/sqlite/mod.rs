@@ -11,6 +11,7 @@
 //! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
 //! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
 
+mod beside;
 mod changed_rows;
 mod check;
 mod checkpointer;
@@ -28,6 +29,7 @@ mod live_file;
 mod outside;
 mod page_vfs;
 mod rollback;
+mod tidy;
 pub mod vfs;
 mod wal_changes;
 mod wal_index;

@@ -10,21 +10,22 @@ use mantis_snapshot::{
     ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
     SnapshotToken, SourceInfo,
 };
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::connection::{Began, begin_read, open, sqlite_error};
-use super::frozen_wal::{FrozenWal, read_moment, scan};
+use super::frozen_wal::{FrozenWal, check_still, read_moment, scan};
 use super::header::{HEADER_LEN, Header, u32_at};
+use super::hot_journal;
 use super::live_file::Handle;
 use super::rollback::{Held, spool, spool_file};
+use super::tidy::Tidy;
 use super::wal_index::WalMoment;
 use super::wal_mark::WalMark;
 use super::wal_scan::{ScanFault, WAL_HEADER_LEN, WalMap};
-use super::{hot_journal, live_file};
 use crate::frozen_copy::FrozenCopy;
 use crate::page_cache::{PageCache, descriptor_kept_open};
 use crate::restore_file::sidecars;
-use crate::source_file::{Identity, check, identity};
+use crate::source_file::{Stamp, check};
 
 /// How a database in rollback-journal mode is held still. (In WAL mode nobody waits, and nothing
 /// needs to be chosen.)
@@ -57,33 +58,21 @@ pub struct SqliteEngine {
     options: SqliteOptions,
 }
 
-/// Removes `-wal` and `-shm` files that were not there before we opened the database, through SQLite
-/// itself: its last closer removes them, under its own locks.
-pub(crate) struct Tidy {
-    path: PathBuf,
-}
-
-impl Tidy {
-    fn note(path: &Path) -> Option<Self> {
-        let [wal, shm, _] = sidecars(path);
-        (!wal.exists() && !shm.exists()).then(|| Self { path: path.to_owned() })
-    }
-}
-
 /// What a read transaction in WAL mode sees.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WalView {
     pub(super) moment: WalMoment,
     pub(super) page_size: PageSize,
     pub(super) page_count: u64,
-    pub(super) identity: Identity,
+    /// Of the database file, taken after the transaction began.
+    pub(super) stamp: Stamp,
 }
 
 impl WalView {
     /// The mark of a token, where it may precede what is seen.
     pub(super) fn mark(&self, token: &SnapshotToken) -> Option<WalMark> {
         let mark = WalMark::from_token(token)?;
-        mark.may_precede(&self.moment, self.identity, self.page_size).then_some(mark)
+        mark.may_precede(&self.moment, self.stamp.identity, self.page_size).then_some(mark)
     }
 }
 
@@ -95,22 +84,6 @@ pub(super) enum Begun {
     Rollback(Connection, Held),
     /// None yet: a crashed writer's journal must be rolled back first.
     HotJournal(Connection),
-}
-
-impl Drop for Tidy {
-    fn drop(&mut self) {
-        let [wal, _, _] = sidecars(&self.path);
-        // A WAL with frames is someone's: whoever wrote them checkpoints them.
-        if !fs::metadata(&wal).is_ok_and(|wal| wal.len() == 0) {
-            return;
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let tidied = Connection::open_with_flags(&self.path, flags)
-            .and_then(|connection| connection.query_row("PRAGMA schema_version", [], |_| Ok(())));
-        if let Err(error) = tidied {
-            tracing::debug!(path = %self.path.display(), %error, "empty -wal and -shm files stay behind");
-        }
-    }
 }
 
 impl SqliteEngine {
@@ -191,8 +164,7 @@ impl SqliteEngine {
             0 => in_file,
             count => count.into(),
         };
-        let identity = identity(&check(&self.path)?);
-        Ok(WalView { moment, page_size, page_count, identity })
+        Ok(WalView { moment, page_size, page_count, stamp: Stamp::of(&self.path)? })
     }
 
     /// Holds the moment that a read transaction in WAL mode sees; with a mark that may precede it, which pages changed since.
@@ -203,7 +175,7 @@ impl SqliteEngine {
         baseline: Option<WalMark>,
         tidy: Option<Tidy>,
     ) -> Result<FrozenWal, SnapshotError> {
-        let WalView { moment, page_size, page_count, identity } = view;
+        let WalView { moment, page_size, page_count, stamp } = view;
         let scanned = scan(&connection, &moment, page_size, baseline);
         let (map, changed) = match scanned.map_err(self.fail("read the WAL of"))? {
             Ok(scanned) => scanned,
@@ -230,10 +202,11 @@ impl SqliteEngine {
             connection: Mutex::new(Some(connection)),
             moment: Some(moment),
             map,
+            still: moment.is_in_file().then_some(stamp),
             geometry,
             point,
             changed,
-            mark: WalMark::of(&moment, identity, page_size),
+            mark: WalMark::of(&moment, stamp.identity, page_size),
             cache: descriptor_kept_open(&self.path).map(PageCache::of),
             tidy,
         })
@@ -246,6 +219,7 @@ impl SqliteEngine {
         request: &FreezeRequest,
         held: &Held,
     ) -> Result<Box<dyn FrozenPages>, SnapshotError> {
+        let still = Stamp::of(&self.path)?;
         let (header, len) = self.header(&connection)?;
         let page_size = header.map_or_else(Default::default, |header| header.page_size);
         let page_count = header.map_or(0, |header| header.pages(len));
@@ -266,6 +240,7 @@ impl SqliteEngine {
                 connection: Mutex::new(Some(connection)),
                 moment: None,
                 map: WalMap::default(),
+                still: Some(still),
                 geometry,
                 point,
                 changed: None,
@@ -283,9 +258,7 @@ impl SqliteEngine {
         }
         let mut file = spool_file(request)?;
         spool(&connection, &self.path, page_count, page_size, request, &mut file)?;
-        if live_file::has_moved(&connection).map_err(self.fail("look after"))? {
-            return Err(self.lost("the file was renamed, removed or replaced while it was read"));
-        }
+        check_still(&connection, &self.path, Some(still))?;
         drop(connection);
         point.way = FreezeWay::Spooled;
         point.writers_held = held.for_so_long();
