@@ -78,6 +78,9 @@ pub(crate) fn read_moment(connection: &Connection) -> Result<Option<WalMoment>, 
     Ok(None)
 }
 
+/// Said of a database file that changes while nothing of SQLite's may change it.
+pub(crate) const PAST_LOCKS: &str =
+    "the file was written to past SQLite's locks, as `cp` does, while it was read";
 /// Frames behind a mark that are read whatever the size of the database.
 const ALWAYS_WORTH: u32 = 4096;
 
@@ -143,7 +146,7 @@ pub(crate) fn check_still(
     let reason = if has_moved(connection).map_err(fail)? {
         "the file was renamed, removed or replaced while it was read"
     } else if still.map_or(Ok(false), |still| Stamp::of(path).map(|now| now != still))? {
-        "the file was written to, past SQLite's locks, while it was read"
+        PAST_LOCKS
     } else {
         return Ok(());
     };

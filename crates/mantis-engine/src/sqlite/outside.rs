@@ -13,7 +13,7 @@ use mantis_snapshot::{
 use rusqlite::Connection;
 
 use super::connection::{Began, begin_read, open, sqlite_error};
-use super::frozen_wal::{FrozenWal, check_still, read_moment, scan};
+use super::frozen_wal::{FrozenWal, PAST_LOCKS, check_still, read_moment, scan};
 use super::header::{HEADER_LEN, Header, u32_at};
 use super::hot_journal;
 use super::live_file::Handle;
@@ -26,6 +26,9 @@ use crate::frozen_copy::FrozenCopy;
 use crate::page_cache::{PageCache, descriptor_kept_open};
 use crate::restore_file::sidecars;
 use crate::source_file::{Stamp, check};
+
+/// How often what a read transaction sees is looked at until the file is still.
+const VIEWS: usize = 16;
 
 /// How a database in rollback-journal mode is held still. (In WAL mode nobody waits, and nothing
 /// needs to be chosen.)
@@ -64,7 +67,7 @@ pub(super) struct WalView {
     pub(super) moment: WalMoment,
     pub(super) page_size: PageSize,
     pub(super) page_count: u64,
-    /// Of the database file, taken after the transaction began.
+    /// Of the database file, after the transaction began and before anything was read.
     pub(super) stamp: Stamp,
 }
 
@@ -146,6 +149,18 @@ impl SqliteEngine {
 
     /// The moment that a read transaction in WAL mode sees.
     pub(super) fn wal_view(&self, connection: &Connection) -> Result<WalView, SnapshotError> {
+        for _ in 0..VIEWS {
+            let view = self.view_once(connection)?;
+            // The last checkpoint may just have ended. From then on nothing of SQLite's writes to the file.
+            if !view.moment.is_in_file() || Stamp::of(&self.path)? == view.stamp {
+                return Ok(view);
+            }
+        }
+        Err(self.lost(PAST_LOCKS))
+    }
+
+    fn view_once(&self, connection: &Connection) -> Result<WalView, SnapshotError> {
+        let stamp = Stamp::of(&self.path)?;
         let moment = read_moment(connection).map_err(self.fail("read the wal-index of"))?;
         let moment = moment.ok_or_else(|| {
             self.unsupported(
@@ -164,7 +179,7 @@ impl SqliteEngine {
             0 => in_file,
             count => count.into(),
         };
-        Ok(WalView { moment, page_size, page_count, stamp: Stamp::of(&self.path)? })
+        Ok(WalView { moment, page_size, page_count, stamp })
     }
 
     /// Holds the moment that a read transaction in WAL mode sees; with a mark that may precede it, which pages changed since.
