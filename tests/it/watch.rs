@@ -117,6 +117,20 @@ fn a_store_that_is_gone_for_a_while_is_caught_up_with_and_the_wal_stays_short() 
     assert!(behind > Some(400), "{behind:?}: the time without the store is told");
 }
 
+/// Removes what is beside a database that nobody writes, once all of it is in the file: without its log it would be damaged otherwise.
+fn remove_log(db: &Path) {
+    let connection = rusqlite::Connection::open(db).unwrap();
+    wait_until("all of the log to be in the file", || {
+        let figures = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (busy, frames, put): (i64, i64, i64) =
+            connection.query_row("pragma wal_checkpoint(passive)", [], figures).unwrap();
+        busy == 0 && frames == put
+    });
+    for end in ["-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{end}", db.display())).unwrap();
+    }
+}
+
 #[test]
 fn another_database_put_in_the_place_of_one_is_noticed_and_watched() {
     let world = World::new();
@@ -131,9 +145,7 @@ fn another_database_put_in_the_place_of_one_is_noticed_and_watched() {
     drop(start_paced_python(&other));
     let there = committed(&other);
     // As people do it: over the old file, whose log is removed, so that not even its number changes.
-    for end in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(world.path(&format!("bank.db{end}")));
-    }
+    remove_log(&db);
     std::fs::copy(&other, &db).unwrap();
     let _writer = start_paced_python(&db);
     watch.until("gap", 1);
@@ -159,9 +171,7 @@ fn a_database_copied_over_one_that_is_watched_is_backed_up_whole() {
     let watch = Watch::start(&world, &WATCH);
     watch.until("backup", 3);
     drop(writer);
-    for end in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(world.path(&format!("bank.db{end}")));
-    }
+    remove_log(&db);
     // Who copies by hand takes longer than the watch does to open the old database again.
     watch.until("gap", 1);
     wait_until("the watch to have it open again", || world.path("bank.db-shm").exists());

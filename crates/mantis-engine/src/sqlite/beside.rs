@@ -38,7 +38,8 @@ impl Beside {
 
     /// Whether a connection that was opened then has files that are not those of these names now.
     pub(super) fn is_exchanged(self, connection: &Connection, path: &Path) -> bool {
-        if self != Self::now(path) {
+        // One that is not there was removed: they are open.
+        if self != Self::now(path) || self.0.contains(&None) {
             return true;
         }
         let Ok(log) = Handle::log(connection) else { return false };
