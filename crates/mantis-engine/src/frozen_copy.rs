@@ -23,6 +23,7 @@ pub(crate) struct Unchanged {
 
 impl Unchanged {
     /// Notes what is true of a source now.
+    #[cfg(any(feature = "redb", feature = "file"))]
     pub(crate) fn note(path: PathBuf) -> Result<Self, SnapshotError> {
         Ok(Self { stamp: Stamp::of(&path)?, path })
     }
