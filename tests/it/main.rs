@@ -27,6 +27,7 @@ mod operations;
 mod planning;
 mod query;
 mod reader;
+mod redb_look;
 mod rescue;
 mod restores;
 mod retention;

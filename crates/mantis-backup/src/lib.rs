@@ -7,7 +7,7 @@
 //! - [`BackupSystem`]: engines and a repository, and backups of the one into the other;
 //! - [`jobs`]: one backup, one restore, each read from top to bottom;
 //! - [`Source`]: a database by its path;
-//! - feature `sqlite`: `open_snapshot`, a connection to the database of a backup, without restoring it;
+//! - feature `sqlite`: `open_snapshot`, a connection to the database of a backup, without restoring it; feature `redb`: `open_redb_snapshot`;
 //! - feature `daemon`: the configuration file ([`config`]), schedules that run ([`daemon`]), and people who are told ([`notify`]);
 //! - feature `cli`: the `mantis` command.
 //!
@@ -30,6 +30,8 @@
 
 #[cfg(feature = "daemon")]
 mod access;
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod backup_pages;
 mod buffers;
 mod candidates;
 mod capture;
@@ -60,6 +62,8 @@ mod nice;
 pub mod notify;
 #[cfg(feature = "daemon")]
 mod open_files;
+#[cfg(feature = "redb")]
+mod open_redb_snapshot;
 #[cfg(feature = "sqlite")]
 mod open_snapshot;
 #[cfg(feature = "daemon")]
@@ -83,6 +87,8 @@ pub use clock::{entropy, host_name, now, owner};
 pub use error::Error;
 #[cfg(feature = "daemon")]
 pub use nice::give_way;
+#[cfg(feature = "redb")]
+pub use open_redb_snapshot::{OpenRedbSnapshot, open_redb_snapshot};
 #[cfg(feature = "sqlite")]
 pub use open_snapshot::{OpenSnapshot, open_snapshot};
 pub use source::{Source, SourceOptions};

@@ -1,103 +1,21 @@
 //! A backup looked at without restoring it.
 
-use std::io;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use mantis_engine::EngineKind;
-use mantis_engine::sqlite::{DatabasePages, open_pages};
-use mantis_page::PageNo;
-use mantis_repo::{BackupInfo, PageReader, PagesFetched, RepoError, Repository};
+use mantis_engine::sqlite::open_pages;
+use mantis_repo::{BackupInfo, PagesFetched, Repository};
 use rusqlite::Connection;
-use tokio::runtime::Handle;
 
 use crate::Error;
-
-/// Bytes of decoded pages that are kept in memory.
-const CACHE: u64 = 64 << 20;
-
-/// The bytes of a backup's database, fetched page by page.
-pub(crate) struct BackupPages {
-    reader: Arc<PageReader>,
-    runtime: Handle,
-    /// Why a page could not be read: SQLite only tells that one could not.
-    failure: Mutex<Option<RepoError>>,
-}
+use crate::backup_pages::BackupPages;
 
 impl BackupPages {
-    /// Those of a backup of a SQLite database.
-    pub(crate) async fn of(repo: &Repository, backup: &BackupInfo) -> Result<Arc<Self>, Error> {
-        let engine = &backup.meta.engine;
-        if engine != EngineKind::Sqlite.name() {
-            return Err(Error::usage(
-                format!(
-                    "backup {} is of engine {engine}: SQLite's can be looked at",
-                    backup.id.short()
-                ),
-                "restore it, and open that",
-            ));
-        }
-        Ok(Arc::new(Self {
-            reader: Arc::new(repo.page_reader(backup, CACHE).await?),
-            runtime: Handle::current(),
-            failure: Mutex::default(),
-        }))
-    }
-
     /// Why SQLite failed: the repository's word, where that is why a page could not be read, else its own.
     pub(crate) fn explain(&self, doing: &str, error: rusqlite::Error) -> Error {
         let help = Some(help(&error).into());
         self.or_failure(Error::Other { doing: doing.into(), help, source: error.into() })
-    }
-
-    /// Why a page could not be read, if one could not, else another error.
-    pub(crate) fn or_failure(&self, other: Error) -> Error {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failure.map_or(other, Error::from)
-    }
-
-    fn page(&self, page: PageNo) -> io::Result<Bytes> {
-        if let Some(bytes) = self.reader.at_hand(page) {
-            return Ok(bytes);
-        }
-        // On a task of its own: the thread that asks may be one that must not drive others, and only waits.
-        let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        let reader = Arc::clone(&self.reader);
-        self.runtime.spawn(async move {
-            let _ = answer.send(reader.page(page).await);
-        });
-        match answered.recv() {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => {
-                let told = io::Error::other(error.to_string());
-                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert(error);
-                Err(told)
-            }
-            Err(_) => Err(io::Error::other("the runtime has ended")),
-        }
-    }
-}
-
-impl DatabasePages for BackupPages {
-    fn byte_len(&self) -> u64 {
-        self.reader.backup().meta.byte_len
-    }
-
-    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        let size = u64::from(self.reader.page_size().get());
-        while !buf.is_empty() {
-            let beyond = || io::Error::other("past the last page");
-            let page = self.page(PageNo::from_index(offset / size).ok_or_else(beyond)?)?;
-            let from = (offset % size) as usize;
-            let content = page.get(from..).ok_or_else(beyond)?;
-            let count = content.len().min(buf.len());
-            let (now, rest) = buf.split_at_mut(count);
-            now.copy_from_slice(&content[..count]);
-            (buf, offset) = (rest, offset + count as u64);
-        }
-        Ok(())
     }
 }
 
@@ -112,7 +30,7 @@ pub struct OpenSnapshot {
 
 impl std::fmt::Debug for OpenSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenSnapshot").field("pages", &self.pages.reader).finish_non_exhaustive()
+        f.debug_struct("OpenSnapshot").field("pages", &self.pages).finish_non_exhaustive()
     }
 }
 
@@ -128,7 +46,7 @@ impl OpenSnapshot {
     /// What was fetched for it so far.
     #[must_use]
     pub fn fetched(&self) -> PagesFetched {
-        self.pages.reader.fetched()
+        self.pages.fetched()
     }
 
     /// Why a statement failed: the repository's word, where it is the reason that a page could not be read, else SQLite's.
@@ -182,7 +100,7 @@ fn help(error: &rusqlite::Error) -> &'static str {
 /// # Errors
 /// A backup of another engine, and what keeps its manifest from being read.
 pub async fn open_snapshot(repo: &Repository, backup: &BackupInfo) -> Result<OpenSnapshot, Error> {
-    let pages = BackupPages::of(repo, backup).await?;
+    let pages = BackupPages::of(repo, backup, EngineKind::Sqlite).await?;
     let opened = open_pages(pages.clone());
     let connection = opened.map_err(|error| pages.or_failure(error.into()))?;
     Ok(OpenSnapshot { connection, pages })

@@ -5,8 +5,11 @@
 //! - [`redb`]: live through a wrapping `StorageBackend`; a closed file by path.
 //! - [`mod@file`]: raw page files that nobody writes.
 //! - [`RestoreFile`]: where a restore goes: a temporary file beside the target, synced and renamed.
+//! - `DatabasePages`: a database that is in no file, which SQLite and redb read without writing it.
 //! - [`detect`]: which engine a file belongs to.
 
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+mod database_pages;
 mod detect;
 #[cfg(feature = "file")]
 pub mod file;
@@ -22,5 +25,7 @@ mod source_file;
 pub mod sqlite;
 mod sync_ahead;
 
+#[cfg(any(feature = "sqlite", feature = "redb"))]
+pub use database_pages::DatabasePages;
 pub use detect::{EngineKind, detect};
 pub use restore_file::{RestoreFile, sidecars};

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use mantis_engine::EngineKind;
 use mantis_engine::sqlite::{ChangedRows, attach_pages, changed_rows, open_pages};
 use mantis_page::PageSet;
 use mantis_repo::{BackupInfo, Repository};
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::interruptible::interruptible;
 use super::rescue_table::{columns_of, quoted};
 use crate::Error;
-use crate::open_snapshot::BackupPages;
+use crate::backup_pages::BackupPages;
 
 /// What the second backup is called beside the first.
 const OTHER: &str = "mantis_other";
@@ -71,7 +72,10 @@ pub async fn diff_rows(
     (a, b): (&BackupInfo, &BackupInfo),
     job: DiffRowsJob,
 ) -> Result<DifferentRows, Error> {
-    let (a, b) = (BackupPages::of(repo, a).await?, BackupPages::of(repo, b).await?);
+    let (a, b) = (
+        BackupPages::of(repo, a, EngineKind::Sqlite).await?,
+        BackupPages::of(repo, b, EngineKind::Sqlite).await?,
+    );
     let cancel = job.cancel.clone();
     interruptible(&cancel, "compare rows", move |sender| {
         let explain = |error: rusqlite::Error| {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mantis_engine::EngineKind;
 use mantis_engine::sqlite::attach_pages;
 use mantis_repo::{BackupInfo, Repository};
 use mantis_stream::CancellationToken;
@@ -15,7 +16,7 @@ use rusqlite::{
 use super::interruptible::interruptible;
 use super::rescue_table::{RowState, Table};
 use crate::Error;
-use crate::open_snapshot::BackupPages;
+use crate::backup_pages::BackupPages;
 
 /// What the backup is called beside the live database.
 pub(super) const THEN: &str = "mantis_then";
@@ -93,7 +94,7 @@ pub async fn rescue(
     backup: &BackupInfo,
     job: RescueJob,
 ) -> Result<Rescued, Error> {
-    let pages = BackupPages::of(repo, backup).await?;
+    let pages = BackupPages::of(repo, backup, EngineKind::Sqlite).await?;
     let cancel = job.cancel.clone();
     interruptible(&cancel, "bring rows back", move |sender| {
         let begun = Rescue::begin(&pages, &job).inspect(|rescue| {

@@ -4,6 +4,7 @@
 //!   database on it, and make the engine from both: snapshots hold exactly the last durable commit, and
 //!   a restored file opens without a repair.
 //! - [`ClosedRedb`]: a database that no process has open, by its path.
+//! - [`open_pages`]: a database that is in no file, such as one in a backup, for reading.
 //! - [`check_database`]: redb's own integrity check of a restored file, without changing it.
 //!
 //! Commits with `Durability::None` are not in a snapshot before a durable commit follows them.
@@ -12,8 +13,12 @@ mod backend;
 mod check;
 mod closed;
 mod live;
+mod read_only;
 
 pub use backend::SnapshotBackend;
 pub use check::check_database;
 pub use closed::ClosedRedb;
 pub use live::RedbEngine;
+pub use read_only::open_pages;
+
+pub use ::redb::{DatabaseError, ReadOnlyDatabase};

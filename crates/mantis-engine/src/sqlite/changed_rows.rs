@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use mantis_page::{PageNo, PageSet};
 
 use super::header::{HEADER_LEN, Header, lock_page, u32_at};
-use super::page_vfs::DatabasePages;
+use crate::DatabasePages;
 
 /// Deeper than any tree of SQLite's.
 const DEEPEST: usize = 40;

@@ -41,4 +41,4 @@ pub use check::check_database;
 pub use follower::SqliteFollower;
 pub use in_use::refuse_if_in_use;
 pub use outside::{JournalLock, SqliteEngine, SqliteOptions};
-pub use page_vfs::{DatabasePages, attach_pages, open_pages};
+pub use page_vfs::{attach_pages, open_pages};

@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -17,22 +16,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::guarded::guarded;
+use crate::DatabasePages;
 
 const VFS: &CStr = c"mantis-pages";
 /// What the names of such databases begin with. No file is called so: it has no folder, and SQLite makes each name a whole path before.
 const PREFIX: &str = "mantis-pages:";
-
-/// The bytes of a database that is not a file.
-pub trait DatabasePages: Send + Sync {
-    /// Its length in bytes. It never changes.
-    fn byte_len(&self) -> u64;
-
-    /// Fills `buf` with the bytes at `offset`, all of which are before its end.
-    ///
-    /// # Errors
-    /// What keeps them from being read. SQLite tells its caller only that there was something; who wants to know what keeps it.
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
-}
 
 /// Databases that are about to be opened, by name.
 static WAITING: LazyLock<Mutex<HashMap<String, Arc<dyn DatabasePages>>>> =

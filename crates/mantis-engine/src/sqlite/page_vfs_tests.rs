@@ -1,5 +1,7 @@
 //! The tests of [`super`].
 
+use std::io;
+
 use super::*;
 
 /// A database in memory that counts what is read of it, and fails past a place.
