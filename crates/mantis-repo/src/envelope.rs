@@ -50,6 +50,8 @@ pub(crate) enum Kind {
     Keyring = 8,
     Condemned = 9,
     Forget = 10,
+    Beat = 11,
+    Names = 12,
 }
 
 /// An object's header.

@@ -117,6 +117,11 @@ hex_id!(
     16
 );
 hex_id!(
+    /// A member of a fleet, from when it joins until it leaves or its lease ends. Never used again.
+    MemberId,
+    16
+);
+hex_id!(
     /// The BLAKE3 hash of an object's bytes.
     ObjectHash,
     32

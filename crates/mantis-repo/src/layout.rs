@@ -2,7 +2,7 @@
 
 use mantis_sink::{InvalidKey, ObjectKey};
 
-use crate::{CollectionId, ObjectHash, SessionId, SlotId};
+use crate::{CollectionId, MemberId, ObjectHash, SessionId, SlotId};
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Place {
     KeyringCopy(u32),
     /// What a collector is about to free.
     Condemned(CollectionId),
+    /// What a member of a fleet tells of itself, for the nth time.
+    Beat(MemberId, u64),
+    /// The names of the databases that a member of a fleet has.
+    Names(MemberId, ObjectHash),
 }
 
 impl Place {
@@ -50,6 +54,8 @@ impl Place {
     pub const KEYS: &'static str = "keys";
     /// The folder of all lists of what collectors are about to free.
     pub const COLLECTIONS: &'static str = "gc";
+    /// The folder of all members of a fleet.
+    pub const FLEET: &'static str = "fleet";
 
     /// The object's name.
     ///
@@ -69,6 +75,8 @@ impl Place {
             Self::Keyring(number) => format!("keys/ring-{number:010}"),
             Self::KeyringCopy(number) => format!("keys/ring-{number:010}.copy"),
             Self::Condemned(collection) => format!("gc/{collection}"),
+            Self::Beat(member, number) => format!("fleet/{member}/{number:020}"),
+            Self::Names(member, hash) => format!("fleet/{member}/{hash}"),
         })
     }
 

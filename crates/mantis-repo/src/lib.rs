@@ -37,6 +37,7 @@ mod encoder;
 mod envelope;
 mod error;
 mod fingerprint;
+mod fleet;
 mod forget;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -99,7 +100,8 @@ pub use copy::{Copier, CopyOptions, CopyReport};
 pub use diff::Difference;
 pub use error::RepoError;
 pub use fingerprint::Fingerprint;
-pub use ids::{BackupId, CollectionId, InvalidId, ObjectHash, RepoId, SessionId, SlotId};
+pub use fleet::{Beat, hash_of_names};
+pub use ids::{BackupId, CollectionId, InvalidId, MemberId, ObjectHash, RepoId, SessionId, SlotId};
 pub use index_cache::IndexCache;
 pub use keys::{Credential, KeyInfo, KeyKind, KeyLock, NewKey};
 #[cfg(feature = "encryption")]

@@ -19,6 +19,7 @@ mod encryption;
 #[cfg(feature = "encryption")]
 mod every_byte;
 mod fixtures;
+mod fleet;
 #[cfg(feature = "fuzzing")]
 mod forged;
 mod incremental;
