@@ -3,6 +3,7 @@
 
 mod cow;
 mod known;
+mod levels;
 mod limits;
 mod look;
 mod many;
@@ -97,7 +98,7 @@ fn peers() -> Done {
 /// Each part, with what it takes: MiB and rounds.
 type Part = (&'static str, fn(&Bench, u64, u64) -> Done);
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("tasks", tasks::run),
     ("known", known::run),
     ("writer", |bench, mib, rounds| writer::run(bench, mib.div_ceil(2), rounds.min(3))),
@@ -105,6 +106,7 @@ const PARTS: [Part; 11] = [
     ("stores", |bench, mib, rounds| stores::run(bench, mib, rounds.min(3))),
     ("look", look::run),
     ("many", |bench, _, _| many::run(bench)),
+    ("levels", |bench, _, _| levels::run(bench)),
     ("cow", cow::run),
     ("model", model::run),
     ("profile", profile::run),
