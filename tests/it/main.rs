@@ -18,6 +18,7 @@ mod diff_rows;
 mod encrypted;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod failing_calls;
+mod fleet;
 mod kill_rounds;
 mod kills;
 mod leftovers;

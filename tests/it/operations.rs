@@ -45,6 +45,9 @@ url = "copy"
 path = "bank.db"
 [sources.many]
 pattern = "tenants/*.db"
+[fleet]
+repository = "main"
+sources = ["many"]
 [retention.one]
 keep_last = 1
 [schedules.save]

@@ -32,10 +32,19 @@ impl Daemon {
     /// Where it does not.
     #[must_use]
     pub fn start(world: &World) -> Self {
-        let log = world.path("serve.log");
+        Self::start_of(world, "mantis.toml", "serve.log")
+    }
+
+    /// Starts one with a configuration and a log of its own, and waits until it runs.
+    ///
+    /// # Panics
+    /// Where it does not.
+    #[must_use]
+    pub fn start_of(world: &World, config: &str, log: &str) -> Self {
+        let log = world.path(log);
         let from = std::fs::read(&log).map_or(0, |text| text.len());
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
-        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0", "--config", config]);
         let child = command.stderr(file).stdout(Stdio::null()).spawn().unwrap();
         let mut daemon = Self { child, log, from };
         wait_until("the daemon's start", || {

@@ -3,6 +3,7 @@
 mod backup;
 mod config;
 mod demo;
+mod fleet;
 mod forget;
 mod key;
 mod look;
@@ -24,6 +25,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 pub(crate) use backup::{BackupArgs, Priority};
 pub(crate) use config::ConfigCommand;
 pub(crate) use demo::DemoArgs;
+pub(crate) use fleet::FleetCommand;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
@@ -167,6 +169,11 @@ pub(crate) enum Command {
     },
     /// Run the configuration's schedules: the daemon
     Serve(ServeArgs),
+    /// Daemons that share databases
+    Fleet {
+        #[command(subcommand)]
+        what: FleetCommand,
+    },
     /// Look at schedules, and run them
     Schedule {
         #[command(flatten)]

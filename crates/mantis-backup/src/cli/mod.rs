@@ -126,6 +126,7 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
             Command::List(args) => commands::list::run(&context, args).await,
             Command::Show { id } => commands::show::run(&context, id).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,
+            Command::Fleet { what } => commands::fleet::run(&context, what).await,
             Command::Query(args) => commands::query::run(&context, args).await,
             Command::Rescue(args) => commands::rescue::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,

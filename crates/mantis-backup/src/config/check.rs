@@ -21,7 +21,7 @@ pub(crate) const NAMES: [&str; 5] = ["date", "time", "source", "schedule", "host
 const NAME: &str = "a name is of letters, digits, '-', '_' and '.'; 64 at most";
 
 /// Finds faults, and where they are.
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     text: &'a str,
     table: &'a DeTable<'a>,
     faults: Vec<Fault>,
@@ -31,6 +31,7 @@ struct Checker<'a> {
 pub(super) fn check(config: &Config, text: &str, table: &DeTable<'_>) -> Vec<Fault> {
     let mut checker = Checker { text, table, faults: Vec::new() };
     checker.top(config);
+    checker.fleet(config);
     for (name, retention) in &config.retention {
         checker.retention(name, retention);
     }
@@ -69,7 +70,7 @@ impl Checker<'_> {
         span
     }
 
-    fn tell(&mut self, path: &[&str], message: impl Into<String>) {
+    pub(super) fn tell(&mut self, path: &[&str], message: impl Into<String>) {
         let span = self.place(path);
         self.faults.push(Fault::at(self.text, &span, message));
     }
@@ -79,7 +80,7 @@ impl Checker<'_> {
     }
 
     /// A name that must be one of those of a section.
-    fn known<T>(
+    pub(super) fn known<T>(
         &mut self,
         name: &Spanned<String>,
         section: &str,

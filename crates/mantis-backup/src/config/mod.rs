@@ -12,6 +12,7 @@ mod dashboard;
 pub(crate) mod edit;
 mod fault;
 mod find;
+mod fleet;
 mod found;
 mod model;
 mod notification;
@@ -28,6 +29,7 @@ pub(crate) use check::{NAMES, is_local};
 pub use dashboard::{DashboardConfig, HostName, Network, Role, TlsConfig, UserConfig};
 pub use fault::{ConfigError, Fault};
 pub use find::{find, places};
+pub use fleet::FleetConfig;
 pub use found::{Found, Search};
 pub use model::{
     Config, IoPriority, JournalLocking, Log, LogFormat, LogLevel, RepositoryConfig,

@@ -1,7 +1,8 @@
 //! The tables of the file, but for schedules and notifications.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -10,8 +11,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ByteSize, DashboardConfig, Found, Interval, NotificationConfig, ScheduleConfig, Secret, Share,
-    Text, Wait,
+    ByteSize, DashboardConfig, FleetConfig, Found, Interval, NotificationConfig, ScheduleConfig,
+    Secret, Share, Text, Wait,
 };
 
 const fn two() -> u32 {
@@ -86,12 +87,17 @@ pub struct Config {
     /// Who is told of what
     #[serde(default)]
     pub notifications: BTreeMap<String, NotificationConfig>,
+    /// Daemons that share their databases
+    pub fleet: Option<FleetConfig>,
     /// Who may look at the daemon's pages, and what they may do there
     #[serde(default)]
     pub dashboard: DashboardConfig,
     /// What the patterns of sources found
     #[serde(skip)]
     pub found: Found,
+    /// Databases that are left to other members of the fleet
+    #[serde(skip)]
+    pub elsewhere: Arc<BTreeSet<String>>,
 }
 
 /// How much a process gives way for disks.

@@ -159,14 +159,14 @@ const fn yes() -> bool {
 }
 
 impl ScheduleConfig {
-    /// The names of its databases, those that patterns found as well.
+    /// The names of its databases, those that patterns found as well, without what is left to other members of the fleet.
     #[must_use]
     pub fn sources(&self, config: &Config) -> Vec<String> {
         let all = self.named(config).flat_map(|name| match config.is_pattern(name) {
             true => config.found.of(name).map(|(name, _)| name.to_owned()).collect(),
             false => vec![name.to_owned()],
         });
-        all.collect()
+        all.filter(|name| !config.elsewhere.contains(name)).collect()
     }
 
     /// Whether a database is one of its sources, or was found by one.

@@ -1,5 +1,6 @@
 //! Talking to a supervisor that runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ pub(super) enum Command {
     #[cfg(feature = "dashboard")]
     Once(crate::config::Action, String),
     Status,
+    /// Whether nothing backs up any of these databases.
+    Quiet(Arc<BTreeSet<String>>),
 }
 
 /// What it answers.
@@ -46,5 +49,13 @@ impl Handle {
     /// Where it stops.
     pub async fn reload(&self, config: Arc<Config>) -> Result<(), String> {
         self.ask(Command::Reload(config)).await.map(|_| ())
+    }
+
+    /// Whether nothing backs up any of these databases: no run of theirs is under way, and no watch of theirs is yet to end.
+    ///
+    /// # Errors
+    /// Where it stops.
+    pub async fn is_quiet(&self, databases: Arc<BTreeSet<String>>) -> Result<bool, String> {
+        self.ask(Command::Quiet(databases)).await.map(|quiet| quiet == Value::Bool(true))
     }
 }

@@ -13,6 +13,7 @@ pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod finder;
+mod fleet;
 mod freshness;
 mod handle;
 mod history;

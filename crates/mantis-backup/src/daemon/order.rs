@@ -86,4 +86,9 @@ pub trait Worker: Send + Sync + 'static {
     fn watched(&self) -> Vec<Watched> {
         Vec::new()
     }
+
+    /// Databases of which a watch that is not wanted any more has yet to end.
+    fn ending(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use mantis_stream::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 
 #[cfg(feature = "dashboard")]
 use super::dashboard::Board;
 use super::finder::Finder;
+use super::fleet::{self, Fleet};
 use super::http::{self, Pages, Server};
 #[cfg(feature = "dashboard")]
 use super::listener::Tls;
@@ -42,7 +44,10 @@ pub async fn serve(
     let metrics = telemetry::install()?;
     metrics::gauge!(name::CONFIG_OK).set(1.0);
     let mut finder = Finder::default();
-    let config = Arc::new(finder.complete(config).await);
+    let mut fleet = Fleet::default();
+    // Of what is shared nothing is protected before others were asked.
+    let config = Arc::new(fleet.apply(finder.complete(config).await));
+    let leaver = fleet.leaver();
     let freshness = Arc::new(Freshness::default());
     let jobs = Jobs::new(dir.clone(), scratch, Arc::clone(&freshness));
     let notifications = Arc::new(Notifications::new(&config.notifications));
@@ -78,6 +83,7 @@ pub async fn serve(
         path,
         config: Arc::clone(&config),
         finder,
+        fleet,
         fixed: listen,
         server,
         pages,
@@ -93,6 +99,7 @@ pub async fn serve(
     board.stop().await;
     reloading.abort();
     looking.abort();
+    fleet::leave(&leaver).await;
     notifications.flush(LAST_WORDS).await;
     tracing::info!("stopped");
     Ok(())
@@ -101,11 +108,12 @@ pub async fn serve(
 /// Has the configuration read again, and hears how that went.
 pub(super) type Reload = oneshot::Sender<Result<(), String>>;
 
-/// Reads the configuration again when it is asked to, and looks for databases in between.
+/// Reads the configuration again when it is asked to; in between it looks for databases, and takes its turns as a member of a fleet.
 struct Reloader {
     path: PathBuf,
     config: Arc<Config>,
     finder: Finder,
+    fleet: Fleet,
     /// The address of the command line.
     fixed: Option<String>,
     server: Option<Server>,
@@ -122,7 +130,9 @@ impl Reloader {
                 tracing::error!(%error, "the configuration cannot be read again on SIGHUP");
             })
             .ok();
+        let mut find_at = Instant::now() + self.config.find_every.0.0;
         loop {
+            let (due, has_patterns) = (self.fleet.due(), self.config.has_patterns());
             let hangup = async {
                 match &mut hangups {
                     Some(hangups) => hangups.recv().await,
@@ -132,8 +142,13 @@ impl Reloader {
             let answer = tokio::select! {
                 Some(()) = hangup => None,
                 Some(answer) = self.asked.1.recv() => Some(answer),
-                () = tokio::time::sleep(self.config.find_every.0.0), if self.config.has_patterns() => {
+                () = sleep_until(due.unwrap_or(find_at)), if due.is_some() => {
+                    self.take_turn().await;
+                    continue;
+                }
+                () = sleep_until(find_at), if has_patterns => {
                     self.find().await;
+                    find_at = Instant::now() + self.config.find_every.0.0;
                     continue;
                 }
                 else => return,
@@ -156,8 +171,37 @@ impl Reloader {
 
     /// Looks for databases, and goes on with those that there are.
     async fn find(&mut self) {
-        let config = self.finder.complete(Config::clone(&self.config)).await;
-        if config.found == self.config.found {
+        let found = self.finder.complete(Config::clone(&self.config));
+        let config = match self.fleet.patience() {
+            None => found.await,
+            Some(patience) => match timeout(patience, found).await {
+                Ok(config) => config,
+                Err(_) => {
+                    tracing::warn!(
+                        "databases were not found in time, as a disk does not answer: those that there were stay"
+                    );
+                    return;
+                }
+            },
+        };
+        self.go_on_with(config).await;
+    }
+
+    /// Looks what other members of the fleet tell, goes on with what is protected here from then on, and tells of it once nothing else is.
+    async fn take_turn(&mut self) {
+        self.fleet.look().await;
+        self.go_on_with(Config::clone(&self.config)).await;
+        // It fails where the daemon stops: what runs is waited for elsewhere.
+        let not_here = Arc::new(self.fleet.not_here(&self.config));
+        let Ok(quiet) = self.handle.is_quiet(not_here).await else { return };
+        self.fleet.tell(&self.config, quiet).await;
+        self.go_on_with(Config::clone(&self.config)).await;
+    }
+
+    /// Goes on with other databases, where they are others.
+    async fn go_on_with(&mut self, config: Config) {
+        let config = self.fleet.apply(config);
+        if config.found == self.config.found && config.elsewhere == self.config.elsewhere {
             return;
         }
         let config = Arc::new(config);
@@ -174,7 +218,7 @@ impl Reloader {
         let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
         let config =
             loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let config = Arc::new(self.finder.complete(config).await);
+        let config = Arc::new(self.fleet.apply(self.finder.complete(config).await));
         #[cfg(feature = "dashboard")]
         let tls = Tls::read(config.dashboard.tls.as_ref()).map_err(|error| error.chain())?;
         if self.fixed.is_none() && config.listen != self.config.listen {

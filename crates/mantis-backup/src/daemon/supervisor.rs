@@ -344,6 +344,7 @@ impl Supervisor {
         let now = self.timer.now();
         let name = match command {
             Command::Status => return Ok(self.describe()),
+            Command::Quiet(databases) => return Ok(Value::Bool(self.is_quiet(&databases))),
             Command::Reload(config) => {
                 self.roster =
                     arrange(&mut self.agenda, &config, now).map_err(|error| error.to_string())?;
@@ -391,16 +392,6 @@ impl Supervisor {
             return Err(format!("nothing of {name:?} runs"));
         }
         Ok(json!({ "jobs": ids }))
-    }
-
-    fn describe(&self) -> Value {
-        let mut running: Vec<&UnderWay> = self.under_way.values().collect();
-        running.sort_by_key(|under_way| under_way.began);
-        let running: Vec<Value> = running.into_iter().map(UnderWay::describe).collect();
-        json!({
-            "pid": std::process::id(), "running": running, "queued": self.agenda.queued(self.timer.now()),
-            "watched": self.worker.watched(),
-        })
     }
 
     /// Shows what is due, and that the loop turns.

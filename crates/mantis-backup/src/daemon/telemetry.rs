@@ -75,6 +75,12 @@ pub mod name {
     pub const WATCH_GAPS: &str = "mantis_watch_gaps_total";
     /// Databases that a pattern found.
     pub const FOUND: &str = "mantis_sources_found";
+    /// Members of the fleet that are alive, this daemon among them.
+    pub const FLEET_MEMBERS: &str = "mantis_fleet_members";
+    /// Databases of the fleet that this daemon protects.
+    pub const FLEET_PROTECTED: &str = "mantis_fleet_protected";
+    /// Leases of this daemon that ended before it could tell of itself again.
+    pub const FLEET_LAPSES: &str = "mantis_fleet_lapses_total";
     /// How many backups there are.
     pub const COUNT: &str = "mantis_repository_backups";
     /// Bytes that a repository holds.
@@ -202,6 +208,14 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
         "How often a watch lost sight of what changed, and compared all pages",
     ),
     (name::FOUND, Kind::Gauge, None, "Databases that a source's pattern found"),
+    (name::FLEET_MEMBERS, Kind::Gauge, None, "Members of the fleet that are alive, this one too"),
+    (name::FLEET_PROTECTED, Kind::Gauge, None, "Databases of the fleet that are protected here"),
+    (
+        name::FLEET_LAPSES,
+        Kind::Counter,
+        None,
+        "Leases of this member of the fleet that ended before it could tell of itself",
+    ),
     (name::COUNT, Kind::Gauge, None, "Backups of a source in a repository"),
     (
         name::REPOSITORY_BYTES,

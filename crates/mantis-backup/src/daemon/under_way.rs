@@ -1,5 +1,6 @@
 //! Runs under way, and how far they are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,8 +8,9 @@ use mantis_schedule::Run;
 use mantis_stream::{CancellationToken, ProgressTracker};
 use serde_json::{Value, json};
 
-use super::Entry;
 use super::records::ONCE;
+use super::{Entry, Supervisor};
+use crate::config::Action;
 
 /// A run under way.
 #[derive(Debug)]
@@ -41,6 +43,28 @@ impl UnderWay {
             "bytes_per_second": progress.rate as u64,
             "eta_seconds": progress.eta.map(|eta| eta.as_secs()),
             "writers_held_ms": progress.writers_held.map(|held| held.as_millis() as u64),
+        })
+    }
+}
+
+impl Supervisor {
+    /// Whether nothing backs up any of these databases.
+    pub(super) fn is_quiet(&self, databases: &BTreeSet<String>) -> bool {
+        let backups = self.under_way.values().map(|under_way| &under_way.entry);
+        let backups = backups.filter(|entry| entry.action == Action::Backup);
+        let mut running = backups.filter_map(|entry| entry.source.as_ref());
+        !running.any(|source| databases.contains(source))
+            && !self.worker.ending().iter().any(|source| databases.contains(source))
+    }
+
+    /// What is told of it to who asks.
+    pub(super) fn describe(&self) -> Value {
+        let mut running: Vec<&UnderWay> = self.under_way.values().collect();
+        running.sort_by_key(|under_way| under_way.began);
+        let running: Vec<Value> = running.into_iter().map(UnderWay::describe).collect();
+        json!({
+            "pid": std::process::id(), "running": running, "queued": self.agenda.queued(self.timer.now()),
+            "watched": self.worker.watched(), "elsewhere": *self.config.elsewhere,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `mantis schedule list`
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,8 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::table;
 use crate::config::{Config, ScheduleConfig};
-use crate::daemon::StateDir;
 use crate::daemon::control::{Request, ask};
+use crate::daemon::{Entry, StateDir};
 use crate::human::time;
 use crate::when::format_seconds;
 use crate::{Error, clock};
@@ -21,7 +22,9 @@ fn text(value: &Value) -> String {
 
 fn row(job: &Value) -> Vec<String> {
     let at_stake = job["watched"]["exposed_ms"].as_u64().map(Duration::from_millis);
-    let state = if job["running"] == true {
+    let state = if job["elsewhere"] == true {
+        "elsewhere".to_owned()
+    } else if job["running"] == true {
         "running".to_owned()
     } else if job["paused"] == true {
         "paused".to_owned()
@@ -51,6 +54,11 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
     let daemon = ask(&dir, &Request::Status).await.ok().flatten();
     let watched = daemon.as_ref().and_then(|status| status["watched"].as_array());
     let watched = watched.map(Vec::as_slice).unwrap_or_default();
+    let elsewhere = daemon.as_ref().and_then(|status| status["elsewhere"].as_array());
+    let elsewhere: HashSet<&str> =
+        elsewhere.into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_elsewhere =
+        |entry: &Entry| entry.source.as_deref().is_some_and(|source| elsewhere.contains(source));
     let jobs: Vec<Value> = agenda
         .list()
         .filter_map(|(job, state)| {
@@ -67,6 +75,7 @@ pub(super) async fn list(context: &Context, config: &Config) -> Result<Ending, E
                 "next": next,
                 "paused": state.paused,
                 "running": daemon.is_some() && !state.running.is_empty(),
+                "elsewhere": is_elsewhere(entry),
                 "watch": config.schedules.get(&entry.schedule).and_then(ScheduleConfig::watched_every),
                 "watched": watched.iter().find(|watch| watch["job"] == *job.id),
                 "waiting": state.waiting.len(),

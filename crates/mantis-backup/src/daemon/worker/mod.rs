@@ -143,6 +143,10 @@ impl Worker for Jobs {
     fn watched(&self) -> Vec<Watched> {
         self.watches.watched()
     }
+
+    fn ending(&self) -> Vec<String> {
+        self.watches.ending()
+    }
 }
 
 /// The error of a run whose configuration is not there any more: none can be, as it has its own.

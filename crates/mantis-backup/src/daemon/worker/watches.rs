@@ -234,6 +234,14 @@ impl Watches {
         sender
     }
 
+    /// The databases of those that have yet to end.
+    pub(super) fn ending(&self) -> Vec<String> {
+        let running = lock(&self.running);
+        let ending = running.ending.iter().filter(|(_, ended)| !ended.is_cancelled());
+        // A job is called by its schedule and its database.
+        ending.filter_map(|(id, _)| Some(id.split_once('/')?.1.to_owned())).collect()
+    }
+
     /// How they stand.
     pub(super) fn watched(&self) -> Vec<Watched> {
         let running = lock(&self.running);
