@@ -6,7 +6,8 @@ use mantis_tests::daemon::Daemon;
 use mantis_tests::{World, committed, make_bank, prove_bank, start_paced_python, wait_until};
 use serde_json::Value;
 
-const COUNT: usize = 12;
+/// So many that each member has some, whatever their hashes are.
+const COUNT: usize = 20;
 
 /// A daemon of the fleet, called so.
 struct Member {

@@ -10,9 +10,10 @@ use crate::parse::duration;
 pub(crate) enum FleetCommand {
     /// Which daemons share databases, and how old the newest backup of each is: by what the repository alone tells
     #[command(
-        after_help = "Daemons with [fleet] in their configuration tell of themselves in its repository. An idle database that is watched \
-        has an\nold newest backup, as there is nothing newer in it: --older-than is for databases that are always written, or backed up \
-        by a\nschedule. Exits with 3 where there are such."
+        after_help = "Daemons with [fleet] in their configuration tell of themselves in its repository. An idle\n\
+        database that is watched has an old newest backup, as there is nothing newer in it:\n\
+        --older-than is for databases that are always written, or backed up by a schedule. Exits\n\
+        with 3 where there are such."
     )]
     Status {
         /// Show each source, not only how many there are

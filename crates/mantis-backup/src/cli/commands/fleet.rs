@@ -122,7 +122,8 @@ fn show_members(context: &Context, members: &[Member]) -> Result<(), Error> {
             time(member.silent) + " ago",
             time(Duration::from_millis(member.beat.lease_ms)),
             count(member.beat.databases),
-            count(member.beat.protected),
+            // What a silent one protected, others do.
+            if member.is_alive() { count(member.beat.protected) } else { "-".to_owned() },
         ]
     }));
     context.say(table(&rows).trim_end())
