@@ -172,12 +172,9 @@ pub(crate) async fn run(context: &Context, command: FleetCommand) -> Result<Endi
         None => "no backups".to_owned(),
     })?;
     show_sources(context, &if all { sources.iter().collect() } else { old.clone() })?;
-    for unreadable in &catalogue.unreadable {
-        crate::cli::report(&Error::usage(unreadable.error.to_string(), "mantis verify"));
+    let is_whole = old.is_empty() && catalogue.unreadable.is_empty();
+    for unreadable in catalogue.unreadable {
+        crate::cli::report(&unreadable.error.into());
     }
-    Ok(if old.is_empty() && catalogue.unreadable.is_empty() {
-        Ending::Done
-    } else {
-        Ending::InPart
-    })
+    Ok(if is_whole { Ending::Done } else { Ending::InPart })
 }

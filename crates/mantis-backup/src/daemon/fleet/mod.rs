@@ -84,10 +84,8 @@ impl Fleet {
             self.of = of;
             self.owned.clear();
             self.due = None;
-            if self.member.take().is_some() {
-                let leaver = self.leaver();
-                tokio::spawn(async move { leave(&leaver).await });
-            }
+            // It does not say that it leaves: what it protected has not ended yet. Others wait for the end of its lease.
+            self.member = None;
         }
         let Some(fleet) = &config.fleet else {
             return Config { elsewhere: Arc::default(), ..config };
