@@ -3,7 +3,7 @@
 import json, os, sqlite3, subprocess, sys, threading, time
 
 mantis, work, rows, minutes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-RULES = ["--keep-within", "1m", "--keep-minutely", "60"]
+RULES = ["--keep-within", "1min", "--keep-minutely", "60"]
 db, repo = f"{work}/levels.db", f"{work}/levels-repo"
 WRITER = """
 import random, sqlite3, sys, time

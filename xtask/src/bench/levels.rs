@@ -35,7 +35,7 @@ pub(super) fn run(bench: &Bench) -> Done {
     };
     let mut report = Report::new("levels", "What many moments cost");
     report.say(&format!(
-        "A database of {ROWS} accounts, of which 50 transactions a second change two, one of them of the hundredth that is asked for most, and put two rows into another table; `mantis watch --every 1s --keep-within 1m --keep-minutely 60`, and `mantis prune --grace 0s` each minute, which frees what the rules let go of and puts layers together. All since the watch began; in the end every moment was verified. Pages: those that changed from one tick to the next, as they are in the database. Written again: by putting layers together, beside what ticks stored. A full backup in the end takes {}.",
+        "A database of {ROWS} accounts, of which 50 transactions a second change two, one of them of the hundredth that is asked for most, and put two rows into another table; `mantis watch --every 1s --keep-within 1min --keep-minutely 60`, and `mantis prune --grace 0s` each minute, which frees what the rules let go of and puts layers together. All since the watch began; in the end every moment was verified. Pages: those that changed from one tick to the next, as they are in the database. Written again: by putting layers together, beside what ticks stored. A full backup in the end takes {}.",
         bytes(*full)
     ));
     let heads = [
