@@ -29,7 +29,8 @@ pub(crate) fn run() -> Done {
 /// reached: `cargo deny check advisories`.
 pub(crate) fn deny() -> Done {
     if !exists("cargo-deny") {
-        cargo(&["install", "cargo-deny", "--locked", "--version", "0.20.2"])?;
+        // It runs for a second: to optimize it takes minutes.
+        cargo(&["install", "cargo-deny", "--locked", "--version", "0.20.2", "--debug"])?;
     }
     cargo(&[
         "deny",

@@ -22,7 +22,12 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Command {
 /// Runs a program and says what it is.
 pub(crate) fn run(command: &mut Command) -> Done {
     eprintln!("+ {command:?}");
+    let began = std::time::Instant::now();
     let status = command.status().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let seconds = began.elapsed().as_secs();
+    if seconds >= 10 {
+        eprintln!("  took {} min {} s", seconds / 60, seconds % 60);
+    }
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
 }
 
