@@ -1,7 +1,8 @@
-//! Indexes kept on the local disk: what a repository far away need not be asked for again.
+//! Indexes and pages kept on the local disk: what a repository far away need not be asked for again.
 //!
-//! Outcomes, manifests, lists of segments and the indexes of segments never change, and their names are never used
-//! twice. Their bytes are kept as they are stored: sealed, where the repository is encrypted; before them stands a
+//! Outcomes, manifests, lists of segments, the indexes of segments and their frames never change, and their names are never used
+//! twice. Frames are kept where single pages are asked for, in a folder within the folder and with a limit of their own, so that a
+//! look at a database does not drive out what backups need. Their bytes are kept as they are stored: sealed, where the repository is encrypted; before them stands a
 //! hash of them and of where they belong. What comes from here is proved by that, and then exactly as what comes from
 //! the store, and is read there where it does not prove; which objects there are is always asked of the store. So the
 //! folder may be removed, damaged or shared at any time: it costs time, never correctness. `verify` and `repair`,
@@ -28,8 +29,10 @@ const PROOF_LEN: u64 = 32;
 const TIDY_ONE_IN: u32 = 32;
 /// How much is written between two looks at how much there is.
 const TIDY_EVERY: u64 = 8 << 20;
+/// The folder of frames in that of indexes.
+const PAGES: &str = "pages";
 
-/// A folder of indexes on the local disk, for [`Repository::with_cache`]. May be removed at any time: what comes
+/// A folder of indexes, and of pages that were looked at, on the local disk, for [`Repository::with_cache`]. May be removed at any time: what comes
 /// from it is proved as what comes from the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct IndexCache(Arc<Inner>);
@@ -38,6 +41,8 @@ pub struct IndexCache(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     limit: u64,
+    /// Of frames; none in that itself.
+    pages: Option<IndexCache>,
     written: AtomicU64,
     /// A folder that cannot be written is not tried again.
     broken: AtomicBool,
@@ -65,13 +70,24 @@ impl IndexCache {
     /// How much is kept where nothing else is said, in bytes.
     pub const USUAL_LIMIT: u64 = 256 << 20;
 
-    /// The cache in a folder, which need not exist, of at most `limit` bytes.
+    /// The cache in a folder, which need not exist, of at most `limit` bytes of indexes and as many of pages.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, limit: u64) -> Self {
+        let folder = folder.into();
+        let pages = Self::of(folder.join(PAGES), limit, None);
+        Self::of(folder, limit, Some(pages))
+    }
+
+    fn of(folder: PathBuf, limit: u64, pages: Option<Self>) -> Self {
         // One process rarely writes that much: of many short ones, some look at once.
         let first = if std::process::id().is_multiple_of(TIDY_ONE_IN) { TIDY_EVERY } else { 0 };
         let (written, broken) = (AtomicU64::new(first), AtomicBool::new(false));
-        Self(Arc::new(Inner { folder: folder.into(), limit, written, broken }))
+        Self(Arc::new(Inner { folder, limit, pages, written, broken }))
+    }
+
+    /// Where frames are kept.
+    pub(crate) fn pages(&self) -> Option<Self> {
+        self.0.pages.clone()
     }
 
     fn path(&self, repo: RepoId, name: &str) -> PathBuf {
@@ -142,9 +158,11 @@ impl IndexCache {
     fn tidy(&self) {
         let mut found: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         let mut waiting = vec![self.0.folder.clone()];
+        let others = self.0.pages.as_ref().map(|pages| pages.0.folder.clone());
         while let Some(folder) = waiting.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 match entry.metadata() {
+                    Ok(_) if others.as_ref() == Some(&entry.path()) => {}
                     Ok(about) if about.is_dir() => waiting.push(entry.path()),
                     Ok(about) => {
                         let at = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -183,8 +201,19 @@ impl Repository {
         span: Span,
         prove: impl Fn(&Bytes) -> Result<T, RepoError>,
     ) -> Result<T, RepoError> {
-        let Some(cache) = self.index_cache().cloned() else {
-            return prove(&self.sink().get(key, span).await?);
+        Ok(self.read_proved_by(self.index_cache().cloned(), key, span, prove).await?.0)
+    }
+
+    /// As [`Self::read_proved`], by a cache; and whether the store was asked.
+    pub(crate) async fn read_proved_by<T>(
+        &self,
+        cache: Option<IndexCache>,
+        key: &ObjectKey,
+        span: Span,
+        prove: impl Fn(&Bytes) -> Result<T, RepoError>,
+    ) -> Result<(T, bool), RepoError> {
+        let Some(cache) = cache else {
+            return Ok((prove(&self.sink().get(key, span).await?)?, true));
         };
         let (repo, name) = (self.id(), entry_name(key, &span));
         let reading = {
@@ -193,7 +222,7 @@ impl Repository {
         };
         if let Some(bytes) = reading.await.flatten() {
             match prove(&bytes) {
-                Ok(proved) => return Ok(proved),
+                Ok(proved) => return Ok((proved, false)),
                 Err(error) => {
                     tracing::info!(%key, %error, "an index that was kept here is read again");
                     cache.forget(repo, &name);
@@ -203,7 +232,7 @@ impl Repository {
         let bytes = self.sink().get(key, span).await?;
         let proved = prove(&bytes)?;
         blocking(move || cache.write(repo, &name, &bytes)).await;
-        Ok(proved)
+        Ok((proved, true))
     }
 }
 
@@ -251,6 +280,25 @@ mod tests {
             cache.read(REPO, &format!("{:02}/{number}", number % 7), &whole()).is_some()
         });
         assert!((1..=12).contains(&kept.count()));
+    }
+
+    #[test]
+    fn pages_do_not_drive_out_indexes() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = IndexCache::new(folder.path(), 1000);
+        let pages = cache.pages().unwrap();
+        assert!(pages.pages().is_none());
+        cache.write(REPO, "00/index", &vec![1; 500].into());
+        for number in 0..9 {
+            pages.write(REPO, &format!("00/{number}"), &vec![2; 500].into());
+        }
+        let kept =
+            || (0..9).filter(|number| pages.path(REPO, &format!("00/{number}")).exists()).count();
+        cache.tidy();
+        assert_eq!(kept(), 9, "those are not its own");
+        pages.tidy();
+        assert_eq!(kept(), 0, "one and its proof are more than half of the limit");
+        assert!(cache.path(REPO, "00/index").exists());
     }
 
     #[test]

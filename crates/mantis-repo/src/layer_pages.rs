@@ -49,7 +49,7 @@ impl LayerPages {
     /// Opens the next segment; `false` where there is none.
     async fn advance(&mut self) -> Result<bool, RepoError> {
         let Some(reader) = self.waiting.pop_front() else { return Ok(false) };
-        let open = reader.open_index(&self.repo).await?;
+        let (open, _) = reader.open_index(&self.repo).await?;
         let zeros = open.index.zero.iter().flat_map(|range| range.pages()).map(PageNo::get);
         self.zeros = zeros.collect();
         self.open = Some((reader, Arc::new(open)));

@@ -104,9 +104,9 @@ impl Stack {
 /// What a reader fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PagesFetched {
-    /// Pages whose frames had to be fetched.
+    /// Pages whose frames were not in memory.
     pub pages: u64,
-    /// Reads of the store: of indexes, and of frames.
+    /// Reads of the store: of indexes, and of frames. What was kept on the local disk is none.
     pub requests: u64,
     /// Bytes of these.
     pub bytes: u64,
@@ -306,11 +306,14 @@ impl PageReader {
             return Ok(Arc::clone(open));
         }
         let segment = self.segment(id)?;
-        let open = Arc::new(segment.open_index(&self.repo).await?);
+        let (open, asked) = segment.open_index(&self.repo).await?;
+        let open = Arc::new(open);
         if open.index.page_size != self.page_size {
             return Err(RepoError::damaged(&segment.object, "it has pages of another size"));
         }
-        self.fetched_bytes(segment.reference.index_len.into());
+        if asked {
+            self.fetched_bytes(segment.reference.index_len.into());
+        }
         self.cache().indexes.insert(id, Arc::clone(&open));
         Ok(open)
     }
@@ -337,6 +340,13 @@ impl PageReader {
     async fn fetch(&self, id: SegmentId, first: usize) -> Result<Frame, RepoError> {
         let (segment, open) = (self.segment(id)?, self.index(id).await?);
         let window = self.window(id, first);
+        if window == 0 {
+            let (runs, bytes) = segment.read_one_frame(&self.repo, &open, first).await?;
+            if bytes > 0 {
+                self.fetched_bytes(bytes);
+            }
+            return self.keep(id, vec![(first, Frame::from(runs))], 0, first);
+        }
         let open = segment.with_frames(self.repo.sink(), &open, first, window).await?;
         self.fetched_bytes(open.len() as u64);
         let here = (first..open.index.frames.len()).take_while(|number| open.has_frame(*number));
@@ -353,7 +363,17 @@ impl PageReader {
             };
             numbers.into_iter().map(decode).collect::<Result<Vec<_>, RepoError>>()
         });
-        let decoded = decoded.await?;
+        self.keep(id, decoded.await?, window, first)
+    }
+
+    /// Keeps frames that were fetched together; the first of them.
+    fn keep(
+        &self,
+        id: SegmentId,
+        decoded: Vec<(usize, Frame)>,
+        window: u64,
+        first: usize,
+    ) -> Result<Frame, RepoError> {
         let mut cache = self.cache();
         let mut found = None;
         let end = decoded.last().map_or(first, |(number, _)| number + 1);
@@ -364,7 +384,7 @@ impl PageReader {
             found = Some(frame);
         }
         cache.last = Some(((id, end), window));
-        found.ok_or_else(|| RepoError::damaged(&segment.object, format!("it has no frame {first}")))
+        found.ok_or_else(|| self.damaged(format_args!("a segment of it has no frame {first}")))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::manifest::MAX_SEGMENT_LEN;
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{FrameRef, SegmentIndex};
 use crate::vault::Vault;
-use crate::{ObjectHash, PageHasher, Place, RepoError, Repository, SegmentRef};
+use crate::{IndexCache, ObjectHash, PageHasher, Place, RepoError, Repository, SegmentRef};
 
 /// A segment, named by a manifest.
 #[derive(Debug, Clone)]
@@ -90,17 +90,60 @@ impl SegmentReader {
 
     /// Reads the index alone, in one small read.
     pub(crate) async fn index(&self, repo: &Repository) -> Result<SegmentIndex, RepoError> {
-        let start = self.reference.index_at;
-        let span = Span::Part(start..start + u64::from(self.reference.index_len));
-        let envelope = self.envelope()?;
-        repo.read_proved(&self.key()?, span, |frame| self.decode_index(&envelope, frame)).await
+        Ok(self.read_index(repo).await?.0)
     }
 
-    /// Opens it with its index alone, for [`Self::with_frames`].
-    pub(crate) async fn open_index(&self, repo: &Repository) -> Result<OpenSegment, RepoError> {
-        let index = Arc::new(self.index(repo).await?);
-        let (object, envelope) = (self.object.clone(), self.envelope()?);
-        Ok(OpenSegment { object, envelope, bytes: Bytes::new(), start: 0, index })
+    /// The same; and whether the store was asked for it.
+    async fn read_index(&self, repo: &Repository) -> Result<(SegmentIndex, bool), RepoError> {
+        let start = self.reference.index_at;
+        let span = Span::Part(start..start + u64::from(self.reference.index_len));
+        let (envelope, cache) = (self.envelope()?, repo.index_cache().cloned());
+        let decode = |frame: &Bytes| self.decode_index(&envelope, frame);
+        repo.read_proved_by(cache, &self.key()?, span, decode).await
+    }
+
+    /// Opens it with its index alone, for [`Self::with_frames`]; and whether the store was asked for it.
+    pub(crate) async fn open_index(
+        &self,
+        repo: &Repository,
+    ) -> Result<(OpenSegment, bool), RepoError> {
+        let (index, asked) = self.read_index(repo).await?;
+        let (object, envelope, index) = (self.object.clone(), self.envelope()?, Arc::new(index));
+        Ok((OpenSegment { object, envelope, bytes: Bytes::new(), start: 0, index }, asked))
+    }
+
+    /// The runs of pages of one frame, each page proved: of one that is kept here, else of the store's; and how many bytes the store was asked for.
+    pub(crate) async fn read_one_frame(
+        &self,
+        repo: &Repository,
+        open: &OpenSegment,
+        number: usize,
+    ) -> Result<(Vec<PageRun>, u64), RepoError> {
+        let Some(frame) = open.index.frames.get(number) else { return Ok((Vec::new(), 0)) };
+        let (start, len) = (open.frame_at(number), u64::from(frame.len));
+        let hasher = repo.page_hasher();
+        let decode = |bytes: &Bytes| {
+            if bytes.len() as u64 != len {
+                return Err(RepoError::damaged(&self.object, "it is cut short"));
+            }
+            let open = OpenSegment {
+                object: self.object.clone(),
+                envelope: self.envelope()?,
+                bytes: bytes.clone(),
+                start: start as usize,
+                index: Arc::clone(&open.index),
+            };
+            let mut runs = Vec::new();
+            open.read_frame(number, hasher, &mut |run| {
+                runs.push(run);
+                Ok(())
+            })?;
+            Ok(runs)
+        };
+        let cache = repo.index_cache().and_then(IndexCache::pages);
+        let span = Span::Part(start..start + len);
+        let (runs, asked) = repo.read_proved_by(cache, &self.key()?, span, decode).await?;
+        Ok((runs, if asked { len } else { 0 }))
     }
 
     /// The same segment with its frames from `first` on: one, and as many more as make `window` bytes at most.
@@ -111,11 +154,9 @@ impl SegmentReader {
         first: usize,
         window: u64,
     ) -> Result<OpenSegment, RepoError> {
-        let (before, rest) = open.index.frames.split_at(first.min(open.index.frames.len()));
-        let before: u64 = before.iter().map(|frame| u64::from(frame.len)).sum();
-        let start = HEADER_LEN as u64 + before;
+        let start = open.frame_at(first);
         let mut len = 0;
-        for frame in rest {
+        for frame in open.index.frames.iter().skip(first) {
             if len > 0 && len + u64::from(frame.len) > window {
                 break;
             }
@@ -205,10 +246,15 @@ impl OpenSegment {
         Some(self.bytes.slice(from..to))
     }
 
+    /// Where in the segment a frame begins.
+    fn frame_at(&self, number: usize) -> u64 {
+        let before = self.index.frames.iter().take(number).map(|frame| u64::from(frame.len));
+        HEADER_LEN as u64 + before.sum::<u64>()
+    }
+
     /// Whether a frame's bytes are here.
     pub(crate) fn has_frame(&self, number: usize) -> bool {
-        let before = self.index.frames.iter().take(number).map(|frame| frame.len as usize);
-        let offset = HEADER_LEN + before.sum::<usize>();
+        let offset = self.frame_at(number) as usize;
         let frame = self.index.frames.get(number);
         frame.is_some_and(|frame| self.part(offset, frame.len as usize).is_some())
     }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mantis_page::PageNo;
 use mantis_repo::{IndexCache, Repository, UnixMillis, VerifyOptions};
 use mantis_sink::{Call, MemorySink, RecordingSink};
 use mantis_stream::Compression;
 
-use crate::world::{backup, content, incremental, meta, plain, restore, touch};
+use crate::world::{SIZE, backup, content, incremental, meta, plain, restore, touch};
 
 struct Far {
     memory: MemorySink,
@@ -110,6 +111,40 @@ fn a_damaged_or_lost_entry_is_read_from_the_store_again() {
         assert!(restore(&repo, again.backups.last().unwrap()).await.unwrap() == bytes);
         std::fs::remove_dir_all(far.folder.path()).unwrap();
         assert_eq!(far.open().await.catalogue().await.unwrap().backups, first.backups);
+    });
+}
+
+#[test]
+fn a_page_is_fetched_once_whoever_looks_again() {
+    let (runtime, far) = (tokio::runtime::Runtime::new().unwrap(), Far::new());
+    runtime.block_on(async {
+        let (repo, bytes) = filled(&far).await;
+        let newest = repo.catalogue().await.unwrap().backups.last().unwrap().clone();
+        let look = async |repo: &Repository| {
+            let reader = repo.page_reader(&newest, 1 << 20).await.unwrap();
+            for index in [500, 3, 311] {
+                let page = reader.page(PageNo::from_index(index).unwrap()).await.unwrap();
+                let at = index as usize * SIZE.bytes();
+                assert!(page == bytes[at..at + SIZE.bytes()], "page {index}");
+            }
+            reader.fetched()
+        };
+        let first = look(&far.open().await).await;
+        assert!(first.requests > 0 && first.bytes > 0 && first.pages > 0);
+        assert!(far.read().contains(&"seg".to_owned()));
+        let again = look(&far.open().await).await;
+        assert_eq!((far.read(), again.requests, again.bytes), (vec![], 0, 0));
+        assert_eq!(again.pages, first.pages);
+        // Beside the indexes, and believed as little.
+        let kept = files(&far.folder.path().join("pages"));
+        assert!(!kept.is_empty());
+        for file in kept {
+            let mut spoiled = std::fs::read(&file).unwrap();
+            *spoiled.last_mut().unwrap() ^= 1;
+            std::fs::write(file, spoiled).unwrap();
+        }
+        let third = look(&far.open().await).await;
+        assert!(third.requests > 0 && far.read().iter().all(|folder| folder == "seg"));
     });
 }
 
