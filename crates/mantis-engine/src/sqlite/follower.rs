@@ -32,6 +32,7 @@ use mantis_snapshot::{
 };
 use rusqlite::Connection;
 
+use super::at_rest::{AtRest, FollowedRest};
 use super::beside::Beside;
 use super::checkpointer::Checkpointer;
 use super::connection::sqlite_error;
@@ -76,6 +77,8 @@ pub(super) struct Followed {
     marks: Vec<(SnapshotToken, PageSet)>,
     /// Which files `-wal` and `-shm` were when the first connection of those that are open opened them.
     beside: Option<Beside>,
+    /// What it was like in rollback-journal mode when it was backed up last.
+    pub(super) at_rest: Option<AtRest>,
     /// Snapshots that have not ended.
     pub(super) open: usize,
     gaps: u64,
@@ -313,12 +316,15 @@ impl Engine for SqliteFollower {
     fn freeze(&self, request: &FreezeRequest) -> Result<Box<dyn FrozenPages>, SnapshotError> {
         let mut state = locked(&self.state);
         state.check_files(self.engine.path());
+        state.at_rest = None;
         let (connection, tidy) = match self.engine.begin(request)? {
             Begun::Wal(connection, tidy) => (connection, tidy),
             begun => {
                 state.guard = None;
                 state.marks.clear();
-                return self.engine.freeze_begun(begun, request);
+                let at_rest = AtRest::during(&begun, self.engine.path());
+                let (frozen, state) = (self.engine.freeze_begun(begun, request)?, &self.state);
+                return Ok(Box::new(FollowedRest { frozen, at_rest, state: Arc::clone(state) }));
             }
         };
         state.note_files(Some(Beside::now(self.engine.path())));
@@ -357,6 +363,9 @@ impl Engine for SqliteFollower {
     fn is_idle(&self) -> Result<bool, SnapshotError> {
         let mut state = locked(&self.state);
         state.check_files(self.engine.path());
+        if state.guard.is_none() && state.at_rest.is_some() {
+            return Ok(state.at_rest == AtRest::of(self.engine.path()));
+        }
         let (Some(guard), Some((_, changed))) = (&state.guard, state.marks.last()) else {
             return Ok(false);
         };

@@ -11,6 +11,7 @@
 //! Every byte is read through SQLite's own file handles. Opening and closing the database's files by
 //! path, in a process that also uses them through SQLite, would drop SQLite's POSIX locks.
 
+mod at_rest;
 mod beside;
 mod changed_rows;
 mod check;
