@@ -30,6 +30,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "webhook",
             "email",
             "cli",
+            "mount",
             "full",
         ],
     ),

@@ -38,8 +38,17 @@ impl BackupPages {
                 "restore it, and open that",
             ));
         }
+        Self::new(repo, backup, CACHE).await
+    }
+
+    /// Those of a backup of any engine, of which up to `cache` bytes are kept in memory.
+    pub(crate) async fn new(
+        repo: &Repository,
+        backup: &BackupInfo,
+        cache: u64,
+    ) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
-            reader: Arc::new(repo.page_reader(backup, CACHE).await?),
+            reader: Arc::new(repo.page_reader(backup, cache).await?),
             runtime: Handle::current(),
             failure: Mutex::default(),
         }))

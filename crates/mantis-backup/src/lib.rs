@@ -51,11 +51,15 @@ mod disk_space;
 #[cfg(feature = "daemon")]
 mod durable;
 mod error;
+#[cfg(any(feature = "cli", feature = "dashboard"))]
+mod fleet_status;
 #[cfg(feature = "daemon")]
 mod human;
 pub mod jobs;
 #[cfg(feature = "daemon")]
 mod known_keys;
+#[cfg(all(feature = "mount", target_os = "linux"))]
+mod mount;
 #[cfg(feature = "daemon")]
 mod nice;
 #[cfg(feature = "daemon")]

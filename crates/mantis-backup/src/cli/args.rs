@@ -7,6 +7,8 @@ mod fleet;
 mod forget;
 mod key;
 mod look;
+#[cfg(all(feature = "mount", target_os = "linux"))]
+mod mount;
 mod policy;
 mod query;
 mod repair;
@@ -29,6 +31,8 @@ pub(crate) use fleet::FleetCommand;
 pub(crate) use forget::{ForgetArgs, PruneArgs};
 pub(crate) use key::{InitArgs, KeyCommand};
 pub(crate) use look::{DiffArgs, DoctorArgs, ListArgs};
+#[cfg(all(feature = "mount", target_os = "linux"))]
+pub(crate) use mount::MountArgs;
 pub(crate) use policy::PolicyArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use repair::RepairArgs;
@@ -81,11 +85,11 @@ pub(crate) struct Cli {
     /// The configuration file; else ./mantis.toml, mantis/mantis.toml in the user's configuration folder, /etc/mantis/mantis.toml
     #[arg(long, global = true, env = "MANTIS_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Keep indexes of the repository there, so as not to read them again; by default in the user's cache folder,
+    /// Keep indexes of the repository there, and pages that were looked at, so as not to read them again; by default in the user's cache folder,
     /// where the repository is reached over a network. May be removed at any time
     #[arg(long, global = true, env = "MANTIS_CACHE_DIR", value_name = "FOLDER")]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Keep no indexes
+    /// Keep neither indexes nor pages
     #[arg(long, global = true, conflicts_with = "cache_dir")]
     pub(crate) no_cache: bool,
     /// Print one JSON document on standard output: the result
@@ -152,6 +156,9 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Ask a backup's database something, without restoring it
     Query(QueryArgs),
+    /// Show every backup as a read-only file in a folder, until it is unmounted
+    #[cfg(all(feature = "mount", target_os = "linux"))]
+    Mount(MountArgs),
     /// Bring rows of a backup back into a live database
     Rescue(RescueArgs),
     /// Read backups back and prove every byte

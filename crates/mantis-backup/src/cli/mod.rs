@@ -128,6 +128,8 @@ fn run(cli: Cli, configured: Option<(PathBuf, Config)>) -> Result<Ending, Error>
             Command::Restore(args) => commands::restore::run(&context, args).await,
             Command::Fleet { what } => commands::fleet::run(&context, what).await,
             Command::Query(args) => commands::query::run(&context, args).await,
+            #[cfg(all(feature = "mount", target_os = "linux"))]
+            Command::Mount(args) => commands::mount::run(&context, args).await,
             Command::Rescue(args) => commands::rescue::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Diff(args) => commands::diff::run(&context, args).await,

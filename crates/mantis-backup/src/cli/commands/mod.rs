@@ -14,6 +14,8 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod man;
+#[cfg(all(feature = "mount", target_os = "linux"))]
+pub(crate) mod mount;
 pub(crate) mod prune;
 pub(crate) mod query;
 pub(crate) mod repair;
