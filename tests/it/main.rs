@@ -24,6 +24,8 @@ mod kills;
 mod leftovers;
 mod library;
 mod live;
+#[cfg(target_os = "linux")]
+mod mount;
 mod operations;
 mod planning;
 mod query;
@@ -39,3 +41,4 @@ mod tenants;
 mod transfer;
 mod watch;
 mod watch_proof;
+mod watch_queue;

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mantis_backup::parse_time;
 use mantis_tests::{World, wait_until};
 use serde_json::Value;
 
@@ -44,8 +45,8 @@ impl Drop for Killed {
     }
 }
 
-/// When a backup was told of, and its id.
-type Told = Arc<Mutex<Vec<(f64, String)>>>;
+/// When a backup was told of, its id, and of when it is.
+type Told = Arc<Mutex<Vec<(f64, String, f64)>>>;
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
@@ -56,7 +57,8 @@ fn start_writer(db: &Path) -> Killed {
 }
 
 fn start_watch(world: &World, told: &Told) -> Killed {
-    let mut command = world.command(&["watch", "known.db", "--every", "1s", "--max-wal", "4MiB"]);
+    let arguments = ["--every", "1s", "--max-wal", "4MiB", "--spool-limit", "64MiB"];
+    let mut command = world.command(&[&["watch", "known.db"], &arguments[..]].concat());
     let log =
         std::fs::OpenOptions::new().append(true).create(true).open(world.path("log")).unwrap();
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -66,7 +68,8 @@ fn start_watch(world: &World, told: &Told) -> Killed {
         for event in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
             if event["event"] == "backup" {
                 let id = event["backup"]["id"].as_str().unwrap().to_owned();
-                told.lock().unwrap().push((now(), id));
+                let of = parse_time(event["backup"]["created_at"].as_str().unwrap()).unwrap();
+                told.lock().unwrap().push((now(), id, of.0 as f64 / 1000.0));
             }
         }
     });
@@ -158,9 +161,10 @@ fn live_through(time: Duration) -> Duration {
             }
         }
         if what > 0 {
-            // Until the first backup after it.
-            let before = told.lock().unwrap().len();
-            wait_until("a backup", || told.lock().unwrap().len() > before);
+            // Until the first backup of a moment after it: those that waited come before.
+            let back = now();
+            let after = |told: &(f64, String, f64)| told.2 >= back;
+            wait_until("a backup", || told.lock().unwrap().iter().any(after));
             broken.push((from, now()));
         }
     }
@@ -190,11 +194,14 @@ fn live_through(time: Duration) -> Duration {
     }
     assert_eq!(newest, last, "what was committed last is in no backup");
     let told = told.lock().unwrap().clone();
-    assert!(told.iter().all(|(_, id)| held.contains_key(id)), "a backup that was told of is gone");
+    assert!(
+        told.iter().all(|(_, id, _)| held.contains_key(id)),
+        "a backup that was told of is gone"
+    );
     // Just before a backup is told of, the oldest commit that it has and the one before it has not was at stake.
     let mut longest = Duration::ZERO;
     for pair in told.windows(2) {
-        let ((before, old), (at, _)) = (&pair[0], &pair[1]);
+        let ((before, old, _), (at, ..)) = (&pair[0], &pair[1]);
         let apart = broken.iter().all(|(from, to)| *to < *before || *from > *at);
         if let Some(first) = committed.get(&(held[old] + 1)).filter(|_| apart) {
             longest = longest.max(Duration::from_secs_f64((at - first).max(0.0)));

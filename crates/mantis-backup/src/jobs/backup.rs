@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mantis_page::{PageNo, PageRange, PageSet};
 use mantis_repo::{
     BackupInfo, BackupMeta, BackupWriter, Leftovers, Parent, Purpose, Repository, Session,
-    WriteOptions,
+    UnixMillis, WriteOptions,
 };
 use mantis_snapshot::{
     CancelFlag, Coordinator, Engine, Outcome, Snapshot, SnapshotError, SnapshotToken,
@@ -56,12 +56,21 @@ impl std::fmt::Debug for BackupJob {
 /// # Errors
 /// What keeps the backup from being made.
 pub async fn backup(job: BackupJob) -> Result<BackupInfo, Error> {
+    Ok(backup_as_of(job, None).await?.0)
+}
+
+/// As [`backup`], of a moment that was taken before, where one is given; and by what the engine knows it.
+pub(super) async fn backup_as_of(
+    job: BackupJob,
+    taken_at: Option<UnixMillis>,
+) -> Result<(BackupInfo, Option<SnapshotToken>), Error> {
     let cancel = job.write.cancel.child_token();
     let (timeout, name) = (job.timeout, job.name.clone());
     let on_drop = cancel.clone().drop_guard();
     let inner = cancel.clone();
     let mut task = tokio::spawn(async move {
-        run(BackupJob { write: WriteOptions { cancel: inner, ..job.write }, ..job }).await
+        let job = BackupJob { write: WriteOptions { cancel: inner, ..job.write }, ..job };
+        run(job, taken_at).await
     });
     let timer = async {
         match timeout {
@@ -102,7 +111,10 @@ async fn leftovers(job: &BackupJob, session: &mut Session, parent: Option<&Paren
         })
 }
 
-async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
+async fn run(
+    job: BackupJob,
+    taken_at: Option<UnixMillis>,
+) -> Result<(BackupInfo, Option<SnapshotToken>), Error> {
     // The intent stands in the repository before the moment is taken: a collector that sees neither
     // the intent nor the outcome cannot have condemned anything this backup relies on.
     let mut session = Session::begin(
@@ -121,7 +133,7 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
             return Err(error);
         }
     };
-    let meta = describe(&job, &snapshot);
+    let meta = describe(&job, &snapshot, taken_at);
     let leftovers = leftovers(&job, &mut session, parent.as_ref()).await;
     let since = changed_since(parent, &snapshot);
     let others = match &since {
@@ -171,7 +183,8 @@ async fn run(job: BackupJob) -> Result<BackupInfo, Error> {
     match finished {
         Ok(token) => {
             let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Ok(writer.commit(elapsed, token.as_deref()).await?)
+            let info = writer.commit(elapsed, token.as_deref()).await?;
+            Ok((info, token.map(SnapshotToken)))
         }
         Err(error) => {
             clean_up(writer.abandon()).await;
@@ -228,7 +241,7 @@ fn changed_since(
     Ok((Some(parent), Some(changed)))
 }
 
-fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
+fn describe(job: &BackupJob, snapshot: &Snapshot, taken_at: Option<UnixMillis>) -> BackupMeta {
     let (point, geometry) = (snapshot.point(), snapshot.geometry());
     let info = job.engine.info().ok();
     let (engine, object) = info.map_or_else(Default::default, |info| (info.engine, info.object));
@@ -239,7 +252,7 @@ fn describe(job: &BackupJob, snapshot: &Snapshot) -> BackupMeta {
         lsn: point.lsn.get(),
         timeline: point.timeline.iter().map(|byte| format!("{byte:02x}")).collect(),
         way: point.way.name().to_owned(),
-        created_at: clock::now(),
+        created_at: taken_at.unwrap_or_else(clock::now),
         tags: job.tags.clone(),
         page_size: geometry.page_size.get(),
         page_count: geometry.page_count,

@@ -12,6 +12,7 @@ mod figures;
 #[cfg(feature = "sqlite")]
 mod interruptible;
 mod prune;
+mod queued_moment;
 #[cfg(feature = "sqlite")]
 mod rescue;
 #[cfg(feature = "sqlite")]
@@ -21,6 +22,8 @@ mod salvage;
 mod shared_rules;
 mod transfer;
 mod watch;
+mod watch_catch_up;
+mod watch_queue;
 
 pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};

@@ -8,12 +8,15 @@ use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use mantis_repo::{BackupId, BackupInfo, Repository, WriteOptions};
 use mantis_retention::Policy;
-use mantis_snapshot::{Coordinator, Engine, Relief, SnapshotError};
+use mantis_snapshot::{Coordinator, Engine, Relief, SnapshotError, SnapshotToken};
 use mantis_stream::ProgressTracker;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{BackupJob, Exposure, SharedRules, backup};
+use super::backup::backup_as_of;
+use super::queued_moment::QueuedMoment;
+use super::watch_queue::{Base, WatchQueue};
+use super::{BackupJob, Exposure, SharedRules};
 use crate::Error;
 
 /// How often the source's log is looked after while a backup is on its way or waited for, at most.
@@ -90,6 +93,13 @@ pub enum WatchEvent {
         /// When the next one is tried.
         wait: Duration,
     },
+    /// While the store is gone, a moment was kept on the local disk.
+    Queued {
+        /// How many wait there.
+        moments: usize,
+        /// Bytes that they take.
+        bytes: u64,
+    },
     /// What changed was lost sight of: the next backup compares all pages.
     Gap,
     /// The source's log was cut short.
@@ -103,13 +113,21 @@ pub enum WatchEvent {
 }
 
 /// One watch.
-struct Watch<'a, T> {
-    job: &'a WatchJob,
-    tell: T,
+pub(super) struct Watch<'a, T> {
+    pub(super) job: &'a WatchJob,
+    pub(super) tell: T,
     /// The last backup failed, so that the engine's word alone does not tell whether there is something to do.
-    behind: bool,
-    failures: u32,
+    pub(super) behind: bool,
+    pub(super) failures: u32,
     gaps: u64,
+    /// Moments that wait for the store.
+    pub(super) queue: Option<WatchQueue>,
+    /// The one that is on its way.
+    pub(super) under_way: Option<Arc<QueuedMoment>>,
+    /// How often in a row one could not be stored, though the store was there.
+    pub(super) refused: u32,
+    /// The last backup that was made, where the engine knows what changed since.
+    pub(super) base: Option<Base>,
 }
 
 /// Runs blocking work on an engine.
@@ -131,14 +149,25 @@ async fn ask<T: Send + 'static>(
 /// a commit does nothing in the repository, where the engine can tell ([`Engine::is_idle`]). `tell` hears of everything.
 ///
 /// While the store is slow or gone, the source goes on undisturbed: its log is cut short meanwhile, what changed is kept in mind page by page, and
-/// the first backup that can be made has all of it. The moments in between are in no backup then.
+/// the first backup that can be made has all of it. Where there is a spool and the engine knows what changed, from the first failure on a moment of each
+/// interval waits in it, and all of them become backups once the store is back; where the spool is full, those that are closest together become one.
 ///
 /// # Errors
 /// What keeps the very first backup from being made, where trying again would be of no use.
 pub async fn watch(job: &WatchJob, tell: impl FnMut(WatchEvent)) -> Result<(), Error> {
     let now = Instant::now();
     let gaps = job.engine.gaps();
-    let mut watch = Watch { job, tell, behind: true, failures: 0, gaps };
+    let mut watch = Watch {
+        job,
+        tell,
+        behind: true,
+        failures: 0,
+        gaps,
+        queue: job.write.spool.clone().map(WatchQueue::new),
+        under_way: None,
+        refused: 0,
+        base: None,
+    };
     let mut due = now;
     let mut made = false;
     loop {
@@ -174,55 +203,91 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
             if next == due {
                 return true;
             }
+            if self.failures > 0 {
+                self.have_wait().await;
+            }
             self.relieve().await;
         }
     }
 
     async fn tick(&mut self, looked: Instant) -> Result<(), Error> {
         let job = self.job;
+        if self.failures > 0 {
+            self.have_wait().await;
+        }
+        self.store_what_waits().await?;
         if !self.behind && ask(&job.engine, Engine::is_idle).await? {
             let _ = job.exposure.safe_until(looked);
             return Ok(());
         }
         self.behind = true;
-        let turn = self.looking_after_the_log((job.admission)()).await?;
-        if job.write.cancel.is_cancelled() {
-            return Err(SnapshotError::Cancelled.into());
-        }
-        let backup = backup(BackupJob {
+        let turn = self.turn().await?;
+        let backup = backup_as_of(self.backup_of(Arc::clone(&job.engine)), None);
+        let (info, token) = self.looking_after_the_log(backup).await?;
+        drop(turn);
+        self.made(info, token, looked);
+        Ok(())
+    }
+
+    /// Waits until a backup may be made. One that is cancelled does not wait for its turn: somebody else may wait for its end.
+    pub(super) async fn turn(&mut self) -> Result<Box<dyn Send>, Error> {
+        let (admission, cancel) = (Arc::clone(&self.job.admission), self.job.write.cancel.clone());
+        let turn = async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(SnapshotError::Cancelled.into()),
+                turn = admission() => turn,
+            }
+        };
+        self.looking_after_the_log(turn).await
+    }
+
+    pub(super) fn backup_of(&self, engine: Arc<dyn Engine>) -> BackupJob {
+        let job = self.job;
+        BackupJob {
             repo: job.repo.clone(),
             coordinator: job.coordinator.clone(),
-            engine: Arc::clone(&job.engine),
+            engine,
             name: job.name.clone(),
             tags: job.tags.clone(),
             write: WriteOptions { progress: Arc::new(ProgressTracker::new()), ..job.write.clone() },
             timeout: None,
             full: false,
-        });
-        let info = self.looking_after_the_log(backup).await?;
-        drop(turn);
-        (self.behind, self.failures) = (false, 0);
-        if let Some((shared, rules)) = &job.rules {
-            shared.made(&job.name, rules);
         }
-        let exposed = job.exposure.safe_until(looked);
+    }
+
+    /// A backup was made, which has all that was committed until then.
+    pub(super) fn made(&mut self, info: BackupInfo, token: Option<SnapshotToken>, looked: Instant) {
+        (self.behind, self.failures) = (false, 0);
+        self.base = token.map(|token| Base { info: info.clone(), token });
+        if let Some((shared, rules)) = &self.job.rules {
+            shared.made(&self.job.name, rules);
+        }
+        let exposed = self.job.exposure.safe_until(looked);
         self.tell_gaps();
         (self.tell)(WatchEvent::Made { info: Box::new(info), exposed });
-        Ok(())
     }
 
     /// Waits for something that may take its time, as a store may: the source's log is not to grow meanwhile.
-    async fn looking_after_the_log<R>(&mut self, something: impl Future<Output = R>) -> R {
+    pub(super) async fn looking_after_the_log<R>(
+        &mut self,
+        something: impl Future<Output = R>,
+    ) -> R {
         let mut something = std::pin::pin!(something);
         loop {
             tokio::select! {
                 done = &mut something => return done,
-                () = tokio::time::sleep(self.job.every.max(LOG_EVERY)) => self.relieve().await,
+                () = tokio::time::sleep(self.job.every.max(LOG_EVERY)) => {
+                    if self.under_way.is_some() {
+                        self.have_wait().await;
+                    }
+                    self.relieve().await;
+                }
             }
         }
     }
 
-    fn tell_gaps(&mut self) {
+    pub(super) fn tell_gaps(&mut self) {
         let gaps = self.job.engine.gaps();
         if gaps > self.gaps {
             self.gaps = gaps;

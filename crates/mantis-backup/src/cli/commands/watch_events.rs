@@ -38,6 +38,9 @@ pub(super) fn show(context: &Context, name: &str, event: &WatchEvent) {
             crate::cli::report(error);
             warn(format!("backup {failures} in a row that failed; again in {}", time(*wait)));
         }
+        WatchEvent::Queued { moments, bytes } => {
+            tracing::info!(source = %name, moments, bytes, "a moment waits for the store");
+        }
         WatchEvent::Gap => warn("lost sight of what changed: all pages are compared".into()),
         WatchEvent::Relieved(relief) => {
             tracing::info!(source = %name, writers_held = ?relief.writers_held, relieved = relief.relieved, "WAL put into the database");
@@ -79,6 +82,9 @@ fn event_json(name: &str, event: &WatchEvent) -> Value {
             "event": "failed", "source": name, "error": error.chain(), "failures": failures,
             "again_in_ms": millis(*wait),
         }),
+        WatchEvent::Queued { moments, bytes } => {
+            json!({ "event": "queued", "source": name, "moments": moments, "bytes": bytes })
+        }
         WatchEvent::Gap => json!({ "event": "gap", "source": name }),
         WatchEvent::Relieved(relief) => json!({
             "event": "relieved", "source": name, "relieved": relief.relieved,

@@ -230,6 +230,9 @@ impl Watch {
                 tracing::warn!(%job, error = %error.chain_and_help(), failures, again_in = wait.as_secs(), "a backup of the watch failed");
                 self.failed(&error);
             }
+            WatchEvent::Queued { moments, bytes } => {
+                tracing::debug!(%job, moments, bytes, "a moment waits for the store");
+            }
             WatchEvent::Gap => {
                 tracing::warn!(%job, "lost sight of what changed: all pages are compared");
                 metrics::counter!(name::WATCH_GAPS, &self.labels()).increment(1);
