@@ -9,7 +9,10 @@ use crate::browser::{Browser, LOOKS};
 #[tokio::test]
 #[ignore = "needs a browser: cargo xtask browser"]
 async fn every_page_is_for_everyone_on_every_screen() {
-    let house = House::new("");
+    let house = House::new("[fleet]\nlease = \"3s\"\n");
+    wait_until("it to protect its databases", || {
+        house.world.ok(&["fleet", "status"])["members"][0]["protected"] == 2
+    });
     let _writer = start_python(&house.world.path("bank.db"), false);
     for runs in 1..=3 {
         house.world.ok(&["schedule", "run", "save", "--detach"]);
@@ -32,6 +35,7 @@ async fn every_page_is_for_everyone_on_every_screen() {
     let folder = house.world.path("restored").display().to_string();
     let pages = [
         ("overview", "/".to_owned(), "protected"),
+        ("fleet", "/fleet".to_owned(), "1 of 1 are alive"),
         ("backups", "/backups".to_owned(), &id[..8]),
         ("backup", format!("/backups/main/{id}"), "Fingerprint"),
         ("schedules", "/schedules".to_owned(), "Run now"),

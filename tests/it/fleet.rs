@@ -83,11 +83,25 @@ fn databases_are_shared_and_taken_over() {
     let members = status["members"].as_array().unwrap();
     assert!(members.iter().all(|member| member["databases"] == COUNT), "{status}");
     assert_eq!(status["sources"].as_array().unwrap().len(), COUNT);
+    wait_until("the page", || first.daemon.page("/fleet").1.contains("2 of 2 are alive"));
+    wait_until("the overview to leave to the other what it protects", || {
+        let (_, overview) = first.daemon.page("/api/v1/overview");
+        let overview: Value = serde_json::from_str(&overview).unwrap();
+        let sources = overview["sources"].as_array().unwrap();
+        let standing = |name| sources.iter().filter(|it| it["standing"] == name).count();
+        let shares = shares(&world, &[&first, &second]);
+        [standing("protected"), standing("elsewhere")] == shares[..]
+    });
     wait_until("the metric", || first.daemon.metric("mantis_fleet_members") == Some(2.0));
 
     // One is killed: it can neither tell nor finish anything.
     drop(second);
     wait_until("the first to have all again", || shares(&world, &[&first]) == [COUNT]);
+    wait_until("the page to show it", || {
+        let (_, fleet) = first.daemon.page("/api/v1/fleet");
+        let fleet: Value = serde_json::from_str(&fleet).unwrap();
+        fleet["fleets"][0]["alive"] == 1 && fleet["newest"].as_array().unwrap().len() == COUNT
+    });
     let there = committed(&world.path("tenants/d7.db"));
     drop(writer);
     wait_until("what was committed since", || {

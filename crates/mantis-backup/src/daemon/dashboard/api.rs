@@ -14,6 +14,7 @@ use super::facts::{
     Backup, Job, Overview, Repository, Restore, RestoreState, Run, Running, Source, Standing,
 };
 use super::filter::Filter;
+use super::fleet_page::{self, Fleet, Fleets, Member, Newest};
 use super::live::Now;
 use super::restores::Wish;
 use super::visitor::Visitor;
@@ -31,8 +32,8 @@ const MOST_RUNS: usize = 10_000;
         description = "What a daemon of Mantis Backup knows and does. Where users are configured, send `Authorization: Bearer` and a token; what changes something is for operators."
     ),
     servers((url = "/api/v1")),
-    paths(overview, jobs, runs, backups, changes, restores, live::events, editor::explain, edits::schedules, edits::put_schedule, edits::retention, edits::put_retention, actions::by_program, restore, cancel_restore),
-    components(schemas(Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Change, Restore, RestoreState, RestoreWish, Begun, Now, Action, Deed, Done, editor::Explained, edits::Schedule, edits::Retention, Problem))
+    paths(overview, jobs, runs, backups, changes, restores, fleet_page::fleet, live::events, editor::explain, edits::schedules, edits::put_schedule, edits::retention, edits::put_retention, actions::by_program, restore, cancel_restore),
+    components(schemas(Fleet, Fleets, Member, Newest, Overview, Source, Standing, Repository, Running, Run, Job, Backup, Backups, Change, Restore, RestoreState, RestoreWish, Begun, Now, Action, Deed, Done, editor::Explained, edits::Schedule, edits::Retention, Problem))
 )]
 struct Description;
 
@@ -206,6 +207,7 @@ pub(super) fn routes() -> Router<Board> {
         .route("/schedules/{name}", put(edits::put_schedule))
         .route("/retention", get(edits::retention))
         .route("/retention/{name}", put(edits::put_retention))
+        .route("/fleet", get(fleet_page::fleet))
         .route("/events", get(live::events))
         .route("/actions", post(actions::by_program))
         .route("/openapi.json", get(async || Json(Description::openapi())))

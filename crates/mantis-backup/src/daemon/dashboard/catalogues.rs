@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::daemon::worker::Place;
 use crate::daemon::{Proof, StateDir};
+use crate::fleet_status::{self, FleetMember};
 use crate::{Error, clock};
 
 /// How old what was seen may be when it is asked for.
@@ -31,6 +32,10 @@ pub(super) struct Seen {
     pub(super) backups: Vec<BackupInfo>,
     /// What was proved of them on this machine, by their ids.
     pub(super) proofs: BTreeMap<String, Proof>,
+    /// The daemons that tell of themselves in it.
+    pub(super) members: Vec<FleetMember>,
+    /// What keeps others from being among these.
+    pub(super) untold: Vec<String>,
     /// Why it cannot be looked at, or not be looked at again.
     pub(super) error: Option<String>,
 }
@@ -64,7 +69,13 @@ async fn look(place: Place, open: Option<Open>, dir: StateDir) -> Result<(Open, 
     };
     let backups = open.repo.catalogue().await?.backups;
     let proofs = dir.proofs().of(&open.repo)?;
-    let seen = Seen { at: Some(clock::calendar_now()), backups, proofs, error: None };
+    // Who shares databases is no part of them: backups are shown without it.
+    let (members, untold) = match fleet_status::members(&open.repo).await {
+        Ok((members, damaged)) => (members, damaged.iter().map(Error::chain_and_help).collect()),
+        Err(error) => (Vec::new(), vec![error.chain_and_help()]),
+    };
+    let at = Some(clock::calendar_now());
+    let seen = Seen { at, backups, proofs, members, untold, error: None };
     Ok((open, seen))
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Standing {
     Unknown,
     /// All is well.
     Protected,
+    /// Another daemon of the fleet is to protect it.
+    Elsewhere,
 }
 
 impl Standing {
@@ -32,6 +34,7 @@ impl Standing {
             Self::Unprotected => "unprotected",
             Self::Unknown => "unknown",
             Self::Protected => "protected",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }

@@ -128,7 +128,7 @@ pub(super) async fn jobs(board: &Board) -> Result<Vec<Job>, Error> {
 }
 
 /// What was seen in the repositories; in one, where one is named.
-async fn all_seen(board: &Board, config: &Config, only: &str) -> AllSeen {
+pub(super) async fn all_seen(board: &Board, config: &Config, only: &str) -> AllSeen {
     let names = config.repositories.keys().filter(|name| only.is_empty() || *name == only);
     let seen = join_all(
         names.map(async |name| (name.clone(), board.catalogues.of(config, &board.dir, name).await)),

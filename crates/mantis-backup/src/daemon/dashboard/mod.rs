@@ -11,7 +11,8 @@
 //! - [`facts`]: those facts; [`gather`] puts them together from the configuration, what the daemon keeps, and what
 //!   [`catalogues`] sees in the repositories;
 //! - [`live`]: what runs, told while it does;
-//! - [`retention`]: what [`rules`] would keep; [`backup_page`]: one backup; [`repository_page`]: one repository; [`heat`]: which pages change how often; [`settings`]: the configuration; [`work`] is what
+//! - [`retention`]: what [`rules`] would keep; [`backup_page`]: one backup; [`repository_page`]: one repository; [`heat`]: which pages change how often; [`fleet_page`]: daemons that share
+//!   databases; [`settings`]: the configuration; [`work`] is what
 //!   a page waits for;
 //! - [`actions`]: what operators have the daemon do; [`editor`] changes schedules, [`edits`] does it for programs, both by [`config_file`]; [`wizard`] leads to [`restores`]; [`audit`] notes all of it.
 
@@ -27,6 +28,7 @@ mod editor;
 mod edits;
 mod facts;
 mod filter;
+mod fleet_page;
 mod gate;
 mod gather;
 mod guard;
@@ -66,6 +68,7 @@ pub(super) fn routes(board: Board, is_loopback: bool) -> axum::Router {
         .merge(retention::routes())
         .merge(repository_page::routes())
         .merge(heat::routes())
+        .merge(fleet_page::routes())
         .merge(settings::routes())
         .nest("/api/v1", api::routes())
         .with_state(board.clone())

@@ -137,6 +137,7 @@ pub(super) fn stand(config: &Config, (name, path): (&str, &str), known: &Known<'
     let newest = backups.iter().map(|backup| taken_at(backup)).max();
     let age = newest.map(|newest| (now - newest).num_seconds());
     let promise = objective(config, name, now);
+    let is_here = !config.elsewhere.contains(name);
     let ended = known.runs.get(name).into_iter().flatten().copied();
     // A run that failed and is tried again has not failed for good; it stands badly all the same.
     let tells = |record: &&Record| record.decides() || record.outcome == RunOutcome::Failed;
@@ -146,12 +147,13 @@ pub(super) fn stand(config: &Config, (name, path): (&str, &str), known: &Known<'
         _ if watched.is_some_and(Watched::is_late) => {
             (Standing::Late, watched.map(too_late).unwrap_or_default())
         }
-        (Some(last), ..) => {
+        // What failed here is another daemon's to do now.
+        (Some(last), ..) if is_here => {
             let why = last.error.as_deref().unwrap_or("no reason is known");
             (Standing::Failing, format!("the last run failed: {why}"))
         }
-        (None, None, _) => (Standing::Unprotected, "no schedule that is on backs it up".into()),
-        (None, Some(_), None) => {
+        (_, None, _) => (Standing::Unprotected, "no schedule that is on backs it up".into()),
+        (_, Some(_), None) => {
             let places: Vec<String> = schedules_of(config, name)
                 .flat_map(|schedule| schedule.repositories(config))
                 .collect();
@@ -162,9 +164,10 @@ pub(super) fn stand(config: &Config, (name, path): (&str, &str), known: &Known<'
                 .find_map(|(name, seen)| problem(name, seen));
             (Standing::Unknown, problem.unwrap_or_else(|| "there is no backup of it yet".into()))
         }
-        (None, Some((objective, _)), Some(age)) if age > objective => {
+        (_, Some((objective, _)), Some(age)) if age > objective => {
             (Standing::Late, "its newest backup is older than two of its runs are apart".into())
         }
+        _ if !is_here => (Standing::Elsewhere, "it is left to another daemon of the fleet".into()),
         // Before the first backup of a watch it is not known what came before.
         _ => match watched.filter(|watch| watch.backups > 0) {
             Some(watch) => (
