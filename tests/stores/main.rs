@@ -5,6 +5,7 @@
 
 mod conformance;
 mod faults;
+mod fleet;
 mod kill_rounds;
 mod lives;
 mod own_store;

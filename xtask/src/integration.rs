@@ -120,6 +120,23 @@ pub(crate) fn kills() -> Done {
     suite(&["--nocapture", "five_hundred"])
 }
 
+/// `cargo xtask fleet [DATABASES]`
+pub(crate) fn fleet(arguments: &[String]) -> Done {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let databases = match words[..] {
+        [] => "2000",
+        [databases] if databases.parse::<u32>().is_ok_and(|databases| databases > 1) => databases,
+        _ => return Err("fleet [DATABASES]".into()),
+    };
+    install_moto()?;
+    cargo(&["build", "--locked", "--workspace", "--all-features"])?;
+    let base = ["test", "--locked", "--workspace", "--all-features", "--test", "stores"];
+    let chosen = ["--", "--ignored", "--nocapture", "share_databases"];
+    let mut command = program("cargo", &[&base[..], &chosen].concat());
+    command.envs(CREDENTIALS.iter().copied()).env("MANTIS_FLEET_DATABASES", databases);
+    command::run(&mut command)
+}
+
 /// `cargo xtask integration [KIND] [--url URL]`; `ci`: without what takes a build to install.
 pub(crate) fn run(arguments: &[String]) -> Done {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();

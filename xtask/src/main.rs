@@ -30,11 +30,12 @@ const HELP: &str = "cargo xtask COMMAND
   integration  real servers of stores, and the suite over them; over a bucket of your own:
             integration s3 --url 's3://bucket/prefix?region=…'
   browser   the daemon's pages in Chromium: browser [FILTER]; MANTIS_SCREENSHOTS=FOLDER keeps pictures
+  fleet     two daemons share databases through a server of S3, and one is killed: fleet [DATABASES=2000]
   watched   a writer with a known history, watched, while things are killed: watched [--minutes N]
   soak      the daemon for a long while, and what it takes meanwhile: soak [--minutes N]
   tidy      file sizes, module docs, left-over words, the list of unsafe code
   bench     side by side with others, into docs/benchmarks.md: bench [MIB=1024] [ROUNDS=5] [tasks] [known] [writer] [cache] [stores]
-            [cow] [scale] [model] [profile]; bench peers installs the others
+            [cow] [scale] [model] [profile] [look] [many] [levels]; bench peers installs the others
   deny      licences, bans and sources of dependencies
 ";
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         "kills" => test::kills(),
         "faults" => test::faults(),
         "sim" => sim::run(rest),
+        "fleet" => integration::fleet(rest),
         "soak" => test::soak(rest),
         "watched" => test::watched(rest),
         "tidy" => tidy::run(),

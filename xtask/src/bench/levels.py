@@ -4,6 +4,7 @@ import json, os, sqlite3, subprocess, sys, threading, time
 
 mantis, work, rows, minutes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 RULES = ["--keep-within", "1min", "--keep-minutely", "60"]
+FIRST = 25
 db, repo = f"{work}/levels.db", f"{work}/levels-repo"
 WRITER = """
 import random, sqlite3, sys, time
@@ -72,7 +73,10 @@ try:
             ticks = made[1:]
         pages = sum(tick["pages_changed"] * tick["page_size"] for tick in ticks)
         stored = sum(tick["bytes_stored"] for tick in ticks)
-        print(minute, len(ticks), pages, stored, written, freed, len(run("list")), size(repo), flush=True)
+        # The first ticks store what changed and nothing else: until the stack is as high as it may be.
+        first = ticks[:FIRST]
+        alone = sum(tick["bytes_stored"] for tick in first) / sum(tick["pages_changed"] * tick["page_size"] for tick in first)
+        print(minute, len(ticks), pages, pages * alone, stored, written, freed, len(run("list")), size(repo), flush=True)
 finally:
     writer.kill()
     watch.terminate()

@@ -35,13 +35,14 @@ pub(super) fn run(bench: &Bench) -> Done {
     };
     let mut report = Report::new("levels", "What many moments cost");
     report.say(&format!(
-        "A database of {ROWS} accounts, of which 50 transactions a second change two, one of them of the hundredth that is asked for most, and put two rows into another table; `mantis watch --every 1s --keep-within 1min --keep-minutely 60`, and `mantis prune --grace 0s` each minute, which frees what the rules let go of and puts layers together. All since the watch began; in the end every moment was verified. Pages: those that changed from one tick to the next, as they are in the database. Written again: by putting layers together, beside what ticks stored. A full backup in the end takes {}.",
+        "A database of {ROWS} accounts, of which 50 transactions a second change two, one of them of the hundredth that is asked for most, and put two rows into another table; `mantis watch --every 1s --keep-within 1min --keep-minutely 60`, and `mantis prune --grace 0s` each minute, which frees what the rules let go of and puts layers together. All since the watch began; in the end every moment was verified. Pages: those that changed from one tick to the next, as they are in the database; compressed, as the first 25 ticks stored them, which store nothing else. Later ticks store some again, to keep stacks short. Written again: by prunes, which put layers together. Write amplification: all that was written for each compressed byte. A full backup in the end takes {}.",
         bytes(*full)
     ));
     let heads = [
         "minutes",
         "ticks",
         "pages",
+        "compressed",
         "stored by ticks",
         "written again",
         "write amplification",
@@ -53,16 +54,18 @@ pub(super) fn run(bench: &Bench) -> Done {
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for minute in SHOWN {
         let figures = minutes.get(minute - 1).map(Vec::as_slice);
-        let Some([_, ticks, pages, stored, written, freed, kept, size]) = figures else {
+        let Some([_, ticks, pages, compressed, stored, written, freed, kept, size]) = figures
+        else {
             return Err(format!("the measurement printed {printed:?}"));
         };
         rows.push(vec![
             minute.to_string(),
             number(*ticks),
             bytes(*pages),
+            bytes(*compressed),
             bytes(*stored),
             bytes(*written),
-            number((stored + written) / stored),
+            number((stored + written) / compressed),
             bytes(*freed),
             number(*kept),
             bytes(*size),
