@@ -15,17 +15,14 @@ const TRIES: usize = 8;
 pub(crate) struct FleetMember {
     pub(crate) id: MemberId,
     pub(crate) beat: Beat,
+    /// How long nothing was heard of it when it was asked for, by its clock and ours.
+    pub(crate) silent: Duration,
 }
 
 impl FleetMember {
-    /// How long nothing was heard of it, by its clock and ours.
-    pub(crate) fn silent(&self) -> Duration {
-        since(self.beat.at)
-    }
-
-    /// Whether its lease may still last, should its clock go as ours.
+    /// Whether its lease may still have lasted then, should its clock go as ours.
     pub(crate) fn is_alive(&self) -> bool {
-        self.silent() < self.lease()
+        self.silent < self.lease()
     }
 
     pub(crate) const fn lease(&self) -> Duration {
@@ -88,7 +85,10 @@ pub(crate) async fn members(repo: &Repository) -> Result<(Vec<FleetMember>, Vec<
     let (mut members, mut damaged) = (Vec::new(), Vec::new());
     for (id, number) in repo.fleet().await? {
         match newest_beat(repo, id, number).await {
-            Ok(beat) => members.extend(beat.map(|beat| FleetMember { id, beat })),
+            Ok(beat) => {
+                let member = |beat: Beat| FleetMember { id, silent: since(beat.at), beat };
+                members.extend(beat.map(member));
+            }
             Err(error @ Error::Repo(RepoError::Damaged { .. })) => damaged.push(error),
             Err(error) => return Err(error),
         }

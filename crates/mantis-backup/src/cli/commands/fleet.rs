@@ -21,7 +21,7 @@ fn member_json(member: &FleetMember) -> Value {
     let Beat { host, at, lease_ms, databases, protected, .. } = &member.beat;
     json!({
         "id": member.id.to_string(), "host": host, "state": member.state(), "told_at": format_time(*at),
-        "silent_ms": millis(member.silent()), "lease_ms": lease_ms, "databases": databases, "protected": protected,
+        "silent_ms": millis(member.silent), "lease_ms": lease_ms, "databases": databases, "protected": protected,
     })
 }
 
@@ -47,7 +47,7 @@ fn show_members(context: &Context, members: &[FleetMember]) -> Result<(), Error>
             member.id.to_string()[..8].to_owned(),
             member.beat.host.clone(),
             member.state().to_owned(),
-            time(member.silent()) + " ago",
+            time(member.silent) + " ago",
             time(member.lease()),
             count(member.beat.databases),
             member.protects().map_or_else(|| "-".to_owned(), count),

@@ -19,6 +19,7 @@ use super::{Board, api, pages, show};
 use crate::fleet_status::{self, FleetMember};
 use crate::format_time;
 use crate::parse::duration;
+use crate::when::format_seconds;
 
 /// Databases that the page shows.
 const SHOWN: usize = 200;
@@ -47,7 +48,7 @@ pub(super) struct Member {
     state: &'static str,
     /// When it told of itself last, by its own clock.
     told_at: String,
-    /// How long ago that is, in milliseconds.
+    /// How long ago that was when the repository was looked at, in milliseconds.
     silent_ms: u64,
     /// How long it holds what it protects without telling again, in milliseconds.
     lease_ms: u64,
@@ -62,6 +63,8 @@ pub(super) struct Member {
 pub(super) struct Fleet {
     /// The repository's name in the configuration.
     repository: String,
+    /// When it was looked at: all of this is as of then.
+    seen: Option<String>,
     /// By host.
     members: Vec<Member>,
     /// How many of them are alive.
@@ -134,7 +137,7 @@ impl From<&FleetMember> for Member {
             host: member.beat.host.clone(),
             state: member.state(),
             told_at: format_time(member.beat.at),
-            silent_ms: millis(member.silent()),
+            silent_ms: millis(member.silent),
             lease_ms: member.beat.lease_ms,
             databases: member.beat.databases,
             protects: member.protects(),
@@ -143,13 +146,14 @@ impl From<&FleetMember> for Member {
 }
 
 impl Fleet {
-    fn of(repository: &str, members: &[FleetMember]) -> Self {
+    fn of(repository: &str, seen: Option<String>, members: &[FleetMember]) -> Self {
         let members: Vec<Member> = members.iter().map(Member::from).collect();
         let alive = || members.iter().filter_map(|member| Some((member, member.protects?)));
         let protected = alive().map(|(_, protects)| protects).fold(0, u64::saturating_add);
         let has = alive().map(|(member, _)| member.databases).max().unwrap_or(0);
         Self {
             repository: repository.to_owned(),
+            seen,
             alive: alive().count(),
             protected,
             left: has.saturating_sub(protected),
@@ -193,7 +197,7 @@ impl Fleets {
         };
         let of = |(name, seen): (&String, &Arc<Seen>)| {
             let is_one = own == Some(name) && seen.at.is_some() || !seen.members.is_empty();
-            is_one.then(|| Fleet::of(name, &seen.members))
+            is_one.then(|| Fleet::of(name, seen.at.as_ref().map(format_seconds), &seen.members))
         };
         let mut newest: Vec<Newest> =
             seen.iter().flat_map(|(name, seen)| newest_in(name, seen)).collect();
@@ -263,32 +267,33 @@ mod tests {
     fn member(number: u8, silent_ms: i64, databases: u64, protected: u64) -> FleetMember {
         let beat = Beat {
             host: format!("host-{number}"),
-            at: UnixMillis(crate::now().0 - silent_ms),
+            at: UnixMillis(0),
             lease_ms: 30_000,
             names: hash_of_names([]),
             databases,
             protected,
             view: Default::default(),
         };
-        FleetMember { id: MemberId([number; 16]), beat }
+        let silent = Duration::from_millis(silent_ms as u64);
+        FleetMember { id: MemberId([number; 16]), beat, silent }
     }
 
     #[test]
     fn what_a_silent_daemon_protected_is_protected_by_none() {
-        let both = Fleet::of("main", &[member(1, 0, 10, 4), member(2, 0, 10, 6)]);
+        let both = Fleet::of("main", None, &[member(1, 0, 10, 4), member(2, 0, 10, 6)]);
         assert_eq!((both.alive, both.protected, both.left), (2, 10, 0));
-        let one = Fleet::of("main", &[member(1, 0, 10, 4), member(2, 60_000, 12, 6)]);
+        let one = Fleet::of("main", None, &[member(1, 0, 10, 4), member(2, 60_000, 12, 6)]);
         assert_eq!((one.alive, one.protected, one.left), (1, 4, 6));
         assert_eq!(one.members[1].state, "silent");
         assert_eq!(one.members[1].protects, None);
-        let none = Fleet::of("main", &[]);
+        let none = Fleet::of("main", None, &[]);
         assert_eq!((none.alive, none.protected, none.left), (0, 0, 0));
     }
 
     #[test]
     fn a_member_may_tell_any_number() {
         let all = [member(1, 0, u64::MAX, u64::MAX), member(2, i64::MAX / 2, 1, 1)];
-        let fleet = Fleet::of("main", &[&all[..], &all[..]].concat());
+        let fleet = Fleet::of("main", None, &[&all[..], &all[..]].concat());
         assert_eq!((fleet.alive, fleet.protected, fleet.left), (2, u64::MAX, 0));
     }
 
