@@ -129,6 +129,7 @@ pub(crate) fn fleet(arguments: &[String]) -> Done {
         _ => return Err("fleet [DATABASES]".into()),
     };
     install_moto()?;
+    install_s3s()?;
     cargo(&["build", "--locked", "--workspace", "--all-features"])?;
     let base = ["test", "--locked", "--workspace", "--all-features", "--test", "stores"];
     let chosen = ["--", "--ignored", "--nocapture", "share_databases"];
