@@ -1,8 +1,21 @@
 //! A store that is gone: moments of a watched database wait on the local disk, and become backups once it is back.
 
 use mantis_tests::watch::Watch;
-use mantis_tests::{World, committed, make_bank, prove_bank, start_paced_python, wait_until};
+use mantis_tests::{
+    World, Writer, committed, make_bank, prove_bank, start_paced_python, wait_until,
+};
 use serde_json::Value;
+
+/// A bank that is written, and watched with so much room for what waits.
+fn begin(room: &str) -> (World, Writer, Watch) {
+    let world = World::new();
+    make_bank(&world.path("bank.db"), "wal", 4096);
+    let writer = start_paced_python(&world.path("bank.db"));
+    let watch =
+        Watch::start(&world, &["watch", "bank.db", "--every", "200ms", "--spool-limit", room]);
+    watch.until("backup", 2);
+    (world, writer, watch)
+}
 
 fn backups(world: &World) -> Vec<Value> {
     world.ok(&["list"]).as_array().unwrap().clone()
@@ -36,12 +49,7 @@ fn through_an_outage(world: &World, watch: &Watch, kept: usize, between: impl Fn
 
 #[test]
 fn moments_wait_while_the_store_is_gone_and_all_become_backups() {
-    let world = World::new();
-    make_bank(&world.path("bank.db"), "wal", 4096);
-    let writer = start_paced_python(&world.path("bank.db"));
-    let watch =
-        Watch::start(&world, &["watch", "bank.db", "--every", "200ms", "--spool-limit", "200MB"]);
-    watch.until("backup", 2);
+    let (world, writer, watch) = begin("200MB");
     for _ in 0..2 {
         let since = through_an_outage(&world, &watch, 5, || {});
         assert!(since.len() >= 5, "{}", since.len());
@@ -65,12 +73,7 @@ fn moments_wait_while_the_store_is_gone_and_all_become_backups() {
 
 #[test]
 fn where_there_is_no_room_moments_become_fewer_and_nothing_is_lost() {
-    let world = World::new();
-    make_bank(&world.path("bank.db"), "wal", 4096);
-    let writer = start_paced_python(&world.path("bank.db"));
-    let watch =
-        Watch::start(&world, &["watch", "bank.db", "--every", "200ms", "--spool-limit", "1MB"]);
-    watch.until("backup", 2);
+    let (world, writer, watch) = begin("1MB");
     let since = through_an_outage(&world, &watch, 12, || {});
     assert!(since.len() > 1, "{}", since.len());
     let seqs: Vec<i64> = since.iter().map(|backup| last_of(&world, backup)).collect();
@@ -82,12 +85,7 @@ fn where_there_is_no_room_moments_become_fewer_and_nothing_is_lost() {
 
 #[test]
 fn what_waits_survives_checkpoints_and_a_database_that_grows_and_shrinks() {
-    let world = World::new();
-    make_bank(&world.path("bank.db"), "wal", 4096);
-    let writer = start_paced_python(&world.path("bank.db"));
-    let watch =
-        Watch::start(&world, &["watch", "bank.db", "--every", "200ms", "--spool-limit", "200MB"]);
-    watch.until("backup", 2);
+    let (world, writer, watch) = begin("200MB");
     let since = through_an_outage(&world, &watch, 3, || {
         let db = rusqlite::Connection::open(world.path("bank.db")).unwrap();
         db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
