@@ -92,6 +92,12 @@ fn databases_are_shared_and_taken_over() {
         let shares = shares(&world, &[&first, &second]);
         [standing("protected"), standing("elsewhere")] == shares[..]
     });
+    wait_until("the first to say whose a database is", || {
+        let others = second.watched(&world);
+        let Some(job) = others.first() else { return false };
+        let run = world.run(&["schedule", "run", job, "--detach", "--config", &first.config]);
+        String::from_utf8_lossy(&run.stderr).contains("another daemon of the fleet")
+    });
     wait_until("the metric", || first.daemon.metric("mantis_fleet_members") == Some(2.0));
 
     // One is killed: it can neither tell nor finish anything.

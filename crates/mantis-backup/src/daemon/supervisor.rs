@@ -363,7 +363,7 @@ impl Supervisor {
         };
         let ids = self.roster.ids_of(name);
         if ids.is_empty() {
-            return Err(format!("there is no schedule called {name:?} that is on"));
+            return Err(self.why_there_is_none(name));
         }
         for id in &ids {
             let done = match &command {

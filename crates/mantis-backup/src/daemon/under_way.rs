@@ -57,6 +57,25 @@ impl Supervisor {
             && !self.worker.ending().iter().any(|source| databases.contains(source))
     }
 
+    /// Why there is no job that is called so: a schedule, or a schedule and a database.
+    pub(super) fn why_there_is_none(&self, name: &str) -> String {
+        let schedules = &self.config.schedules;
+        let is_elsewhere = match name.split_once('/') {
+            Some((schedule, database)) => {
+                schedules.contains_key(schedule) && self.config.elsewhere.contains(database)
+            }
+            None => schedules.get(name).is_some_and(|schedule| {
+                let of_it = |database: &String| schedule.is_of(&self.config, database);
+                schedule.enabled && self.config.elsewhere.iter().any(of_it)
+            }),
+        };
+        if is_elsewhere {
+            format!("another daemon of the fleet has the databases of {name:?}: ask that one")
+        } else {
+            format!("there is no schedule called {name:?} that is on")
+        }
+    }
+
     /// What is told of it to who asks.
     pub(super) fn describe(&self) -> Value {
         let mut running: Vec<&UnderWay> = self.under_way.values().collect();

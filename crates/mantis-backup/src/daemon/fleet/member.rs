@@ -22,6 +22,8 @@ pub(super) struct Member {
     start: Instant,
     /// What it told last.
     told: (View, BTreeSet<String>),
+    /// Beats of others that are damaged, so that each is told of once.
+    damaged: BTreeSet<(MemberId, u64)>,
 }
 
 fn fresh_id() -> Result<MemberId, Error> {
@@ -52,6 +54,7 @@ impl Member {
             number: 0,
             start: Instant::now(),
             told: Default::default(),
+            damaged: BTreeSet::new(),
         })
     }
 
@@ -114,9 +117,11 @@ impl Member {
     }
 
     /// What others tell now; none where one of them went on meanwhile.
-    async fn read(&self) -> Result<Option<BTreeMap<MemberId, Heard>>, Error> {
+    async fn read(&mut self) -> Result<Option<BTreeMap<MemberId, Heard>>, Error> {
         let mut all = BTreeMap::new();
-        for (member, number) in self.repo.fleet().await? {
+        let there = self.repo.fleet().await?;
+        self.damaged.retain(|(member, number)| there.get(member) == Some(number));
+        for (member, number) in there {
             if member == self.id() {
                 continue;
             }
@@ -129,6 +134,7 @@ impl Member {
                 Ok(Some(heard)) => drop(all.insert(member, heard)),
                 Ok(None) => return Ok(None),
                 // Databases are to be protected, whatever somebody put there.
+                Err(RepoError::Damaged { .. }) if !self.damaged.insert((member, number)) => {}
                 Err(error @ RepoError::Damaged { .. }) => {
                     tracing::warn!(%member, error = %Error::from(error).chain(), "is passed over");
                 }
