@@ -59,7 +59,7 @@ pub(crate) struct WatchArgs {
     /// For a database in rollback-journal mode, of which each backup reads every page
     #[arg(long, value_name = "HOW", default_value = "refuse")]
     pub(crate) journal_lock: HowToLock,
-    /// As of `mantis backup`
+    /// As of `mantis backup`; and how much of moments of all sources together waits there while the repository is gone
     #[arg(long, value_name = "SIZE", value_parser = size_or_none)]
     pub(crate) spool_limit: Option<u64>,
     /// Where spooled pages go; the system's temporary folder without it
