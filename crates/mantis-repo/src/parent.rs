@@ -110,16 +110,19 @@ const OTHERS: usize = 16;
 
 impl Session {
     /// The newest backups of other sources: a first backup is compared with them, page by page, as databases made
-    /// of one template have most pages alike. The rules are those of [`Self::parent`].
+    /// of one template have most pages alike. The rules are those of [`Self::parent`]. Of `most` at most, and of 16: each costs requests.
     ///
     /// # Errors
     /// What the store reports.
-    pub async fn others(&self, source: &str) -> Result<Vec<Manifest>, RepoError> {
-        let repo = &self.repo;
+    pub async fn others(&self, source: &str, most: usize) -> Result<Vec<Manifest>, RepoError> {
+        let (repo, most) = (&self.repo, most.min(OTHERS));
+        if most == 0 {
+            return Ok(Vec::new());
+        }
         let condemned = repo.condemned().await?;
         let mut others: BTreeMap<String, Manifest> = BTreeMap::new();
         let sessions = repo.live_sessions().await?;
-        let newest = sessions.into_iter().rev().take(4 * OTHERS);
+        let newest = sessions.into_iter().rev().take(4 * most);
         // Of those that are known, one of each source will do.
         let mut known = BTreeSet::from([source.to_owned()]);
         let newest = newest.filter(|session| match repo.memory().committed(*session) {
@@ -137,7 +140,7 @@ impl Session {
                 Err(error) => return Err(error),
             };
             let other = manifest.info.meta.source.clone();
-            if other != source && others.len() < OTHERS {
+            if other != source && others.len() < most {
                 others.entry(other).or_insert(manifest);
             }
         }

@@ -65,7 +65,7 @@ pub(crate) async fn back_up(
     };
     let (parent, changed) = since(parent, &snapshot)?;
     let others = match &parent {
-        None if !full => session.others(name).await.unwrap_or_default(),
+        None if !full => session.others(name, 16).await.unwrap_or_default(),
         _ => Vec::new(),
     };
     let codec = if chance.of_thousand(500) { Compression::Zstd(1) } else { Compression::None };

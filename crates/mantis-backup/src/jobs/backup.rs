@@ -18,6 +18,9 @@ use super::figures;
 use crate::capture::capture;
 use crate::{Error, clock};
 
+/// Bytes of a database for each of the others that its first backup is compared with.
+const PER_OTHER: u64 = 64 << 10;
+
 /// What to back up, and how.
 pub struct BackupJob {
     /// Where to.
@@ -111,6 +114,12 @@ async fn leftovers(job: &BackupJob, session: &mut Session, parent: Option<&Paren
         })
 }
 
+/// How many backups of other sources are worth a first one's comparing with them: what is asked of the store for each is not to cost more than what
+/// may be saved. Of a small database in thousands it would be most of all that is asked.
+fn worthwhile(snapshot: &Snapshot) -> usize {
+    usize::try_from(snapshot.geometry().byte_len / PER_OTHER).unwrap_or(usize::MAX)
+}
+
 async fn run(
     job: BackupJob,
     taken_at: Option<UnixMillis>,
@@ -137,7 +146,9 @@ async fn run(
     let leftovers = leftovers(&job, &mut session, parent.as_ref()).await;
     let since = changed_since(parent, &snapshot);
     let others = match &since {
-        Ok((None, _)) if !job.full => session.others(&job.name).await.map_err(Error::from),
+        Ok((None, _)) if !job.full => {
+            session.others(&job.name, worthwhile(&snapshot)).await.map_err(Error::from)
+        }
         _ => Ok(Vec::new()),
     };
     let ((parent, changed), others) = match since.and_then(|since| Ok((since, others?))) {

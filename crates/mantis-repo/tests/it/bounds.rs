@@ -40,7 +40,7 @@ fn few_known_pages_and_one_worker_store_the_same_with_less_shared() {
             let session =
                 Session::begin(&repo, Purpose::Backup, [entropy; 32], "test", UnixMillis(0));
             let session = session.await.unwrap();
-            let others = session.others("c").await.unwrap();
+            let others = session.others("c", 16).await.unwrap();
             let writer = BackupWriter::new(session, meta("c", 3, &both), None, options);
             let mut writer = writer.map_err(|failed| failed.1).unwrap();
             for other in &others {
@@ -146,7 +146,9 @@ fn a_newer_backup_is_compared_with_sixteen_other_sources_at_most() {
         }
         let session = Session::begin(&repo, Purpose::Backup, [50; 32], "test", UnixMillis(0));
         let session = session.await.unwrap();
-        assert_eq!(session.others("new").await.unwrap().len(), 16);
+        for (most, found) in [(100, 16), (16, 16), (3, 3), (0, 0)] {
+            assert_eq!(session.others("new", most).await.unwrap().len(), found);
+        }
         session.abandon().await;
     });
 }

@@ -27,7 +27,7 @@ fn noise(seed: u64, pages: u64) -> Vec<u8> {
 async fn first_of(repo: &Repository, entropy: u8, source: &str, bytes: &[u8]) -> BackupInfo {
     let session = Session::begin(repo, Purpose::Backup, [entropy; 32], "test", UnixMillis(0));
     let session = session.await.unwrap();
-    let others = session.others(source).await.unwrap();
+    let others = session.others(source, 16).await.unwrap();
     let meta = meta(source, entropy.into(), bytes);
     let mut writer = BackupWriter::new(session, meta, None, plain(Compression::None)).unwrap();
     for other in &others {

@@ -35,7 +35,8 @@ impl Small {
             let at = UnixMillis(number.into());
             let session = Session::begin(&self.repo, Purpose::Backup, [number; 32], "test", at);
             let session = session.await?;
-            let (parent, others) = (session.parent(source).await?, session.others(source).await?);
+            let (parent, others) =
+                (session.parent(source).await?, session.others(source, 16).await?);
             let writer =
                 BackupWriter::new(session, meta(source, number.into(), bytes), parent, options);
             let mut writer = writer.map_err(|failed| failed.1)?;

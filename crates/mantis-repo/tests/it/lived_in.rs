@@ -51,7 +51,7 @@ async fn full(
     bytes: &[u8],
 ) -> Result<BackupInfo, RepoError> {
     let session = Session::begin(repo, Purpose::Backup, entropy, "test", UnixMillis(at)).await?;
-    let others = session.others(source).await?;
+    let others = session.others(source, 16).await?;
     let meta = meta(source, at, bytes);
     let writer = BackupWriter::new(session, meta, None, small(Compression::Lz4));
     let mut writer = writer.map_err(|failed| failed.1)?;

@@ -70,7 +70,7 @@ fn other_page_sizes_share_nothing_and_are_not_compared() {
         let bytes = content(3, 64);
         let small = backup(&repo, 2, meta("a", 1, &bytes), &bytes, options()).await.unwrap();
         let session = begin(&repo, 3).await;
-        let others = session.others("b").await.unwrap();
+        let others = session.others("b", 16).await.unwrap();
         let of_b = larger(&meta("b", 2, &bytes));
         let mut writer =
             BackupWriter::new(session, of_b, None, options()).map_err(|failed| failed.1).unwrap();
