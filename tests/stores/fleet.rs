@@ -14,8 +14,8 @@ use rusqlite::Connection;
 
 /// How many databases there are, unless `MANTIS_FLEET_DATABASES` says.
 const DATABASES: usize = 40;
-/// What anything may take; it takes a small part of it.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// What anything may take; it takes a small part of it. Servers on one machine with all that they serve take their time for thousands.
+const PATIENCE: Duration = Duration::from_secs(3000);
 
 /// Looks again and again, without being in the way.
 fn until(what: &str, mut done: impl FnMut() -> bool) -> Duration {
