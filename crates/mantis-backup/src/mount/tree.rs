@@ -101,7 +101,10 @@ impl Tree {
         for (folder, path, backup) in newest.into_values() {
             let name = format!("latest.{}", extension(&backup.meta.engine));
             let path = format!("{path}/{name}");
-            tree.add(folder, name, &path, before, || Kind::Link(file_name(backup)));
+            let link = tree.add(folder, name, &path, before, || Kind::Link(file_name(backup)));
+            if let Some(node) = tree.nodes.get_mut(&link) {
+                node.at = node.at.max(backup.meta.created_at);
+            }
         }
         tree
     }

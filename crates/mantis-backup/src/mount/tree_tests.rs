@@ -80,6 +80,7 @@ fn each_source_is_a_folder_with_its_backups_and_the_latest() {
     let latest = paths(&tree)["/tenants/a.db/latest.db"];
     let Kind::Link(to) = &tree.node(latest).unwrap().kind else { panic!("a link") };
     assert_eq!(to, "2025-11-28T14-03-08Z_bbbbbbbb.db");
+    assert_eq!(tree.node(latest).unwrap().at, UnixMillis(1_764_338_588_000));
     assert_eq!(tree.node(ROOT).unwrap().at, UnixMillis(1_764_338_588_000));
     assert_eq!(tree.entries(ROOT).unwrap()[..2], [(ROOT, ".".into()), (ROOT, "..".into())]);
 }
