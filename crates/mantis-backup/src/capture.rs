@@ -74,7 +74,7 @@ pub(crate) fn capture(
 }
 
 /// The part of a range up to the last page there is.
-fn within(range: PageRange, page_count: u64) -> Option<PageRange> {
+pub(crate) fn within(range: PageRange, page_count: u64) -> Option<PageRange> {
     let end = page_count.checked_sub(range.first().index())?;
     PageRange::new(range.first(), range.len().min(end))
 }

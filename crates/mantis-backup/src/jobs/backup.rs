@@ -241,15 +241,19 @@ fn changed_since(
     let Some(parent) = parent.filter(same) else { return Ok((None, None)) };
     let Some(mut changed) = snapshot.changed()? else { return Ok((Some(parent), None)) };
     // What is past the parent's end counts as changed, whether the engine says so or not.
-    let end = parent.info().meta.page_count;
-    let past = PageNo::from_index(end)
-        .and_then(|first| PageRange::new(first, geometry.page_count.saturating_sub(end)));
-    if let Some(past) = past {
-        changed.insert_range(past);
-    }
+    insert_past(&mut changed, parent.info().meta.page_count, geometry.page_count);
     tracing::info!(pages = changed.len(), "the engine knows what changed");
     let parent = parent.sparse(&mut changed);
     Ok((Some(parent), Some(changed)))
+}
+
+/// Adds the pages past an end, up to the last one there is.
+pub(super) fn insert_past(pages: &mut PageSet, end: u64, page_count: u64) {
+    let past = PageNo::from_index(end)
+        .and_then(|first| PageRange::new(first, page_count.saturating_sub(end)));
+    if let Some(past) = past {
+        pages.insert_range(past);
+    }
 }
 
 fn describe(job: &BackupJob, snapshot: &Snapshot, taken_at: Option<UnixMillis>) -> BackupMeta {

@@ -21,6 +21,8 @@ use mantis_stream::{CodecRegistry, Compression, decode_frame, encode_frame};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::capture::within;
+
 /// Bytes of pages that are compressed together, about.
 const CHUNK: usize = 256 << 10;
 /// Bytes of pages that are read at once.
@@ -173,11 +175,8 @@ fn failed(error: io::Error) -> SnapshotError {
 /// The parts of a set up to the last page there is, in pieces that are read at once.
 fn pieces(pages: &PageSet, geometry: Geometry) -> impl Iterator<Item = PageRange> {
     let at_once = (AT_ONCE / geometry.page_size.bytes()).max(1) as u64;
-    let within = move |range: PageRange| {
-        let left = geometry.page_count.checked_sub(range.first().index())?;
-        PageRange::new(range.first(), range.len().min(left))
-    };
-    pages.ranges().filter_map(within).flat_map(move |range| range.split(at_once))
+    let there = pages.ranges().filter_map(move |range| within(range, geometry.page_count));
+    there.flat_map(move |range| range.split(at_once))
 }
 
 impl QueuedMoment {

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use mantis_page::{PageNo, PageRange};
 use mantis_repo::{BackupInfo, SpoolOptions};
 use mantis_snapshot::{CancelFlag, Coordinator, Engine, SnapshotError, SnapshotToken};
 use tokio::time::Instant;
 
+use super::backup::insert_past;
 use super::queued_moment::{Moment, QueuedMoment, queued};
 use crate::clock;
 
@@ -131,10 +131,7 @@ impl WatchQueue {
             return Ok(false);
         }
         // What is past the end of the one before counts as changed, whether the engine says so or not.
-        let past = PageNo::from_index(page_count).and_then(|first| {
-            PageRange::new(first, geometry.page_count.saturating_sub(page_count))
-        });
-        past.into_iter().for_each(|past| changed.insert_range(past));
+        insert_past(&mut changed, page_count, geometry.page_count);
         if !self.make_room(changed.len().saturating_mul(u64::from(page_size)))? {
             return Ok(false);
         }
