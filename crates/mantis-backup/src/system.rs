@@ -261,6 +261,7 @@ impl BackupRequest {
             write: self.write,
             timeout: self.timeout,
             full: self.full,
+            looks_good_for: Duration::ZERO,
         })
         .await
     }

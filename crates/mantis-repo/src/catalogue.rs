@@ -7,13 +7,13 @@ use mantis_sink::Span;
 
 use crate::before_commit::before_commit;
 use crate::manifest::MAX_MANIFEST_LEN;
-use crate::session::{SessionOutcome, read_outcome};
+use crate::session_records::{SessionOutcome, read_outcome};
 use crate::{
     BackupId, BackupInfo, Manifest, ObjectHash, Place, RepoError, Repository, SessionId, UnixMillis,
 };
 
 /// Reads under way at once.
-const READS: usize = 16;
+pub(crate) const READS: usize = 16;
 
 /// A backup that was committed but cannot be read.
 #[derive(Debug)]
@@ -181,7 +181,16 @@ impl Repository {
         &self,
         session: SessionId,
     ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        match read_outcome(self, session).await {
+        self.committed_by(session, read_outcome(self, session).await).await
+    }
+
+    /// The same, of a session of which the outcome was read.
+    pub(crate) async fn committed_by(
+        &self,
+        session: SessionId,
+        outcome: Result<SessionOutcome, RepoError>,
+    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
+        match outcome {
             Ok(SessionOutcome::Commit { manifest: hash }) => {
                 let manifest = self.read_manifest(session, hash).await?;
                 self.memory().read(&manifest.info);
@@ -240,95 +249,6 @@ impl Repository {
         Ok(outcomes)
     }
 
-    /// The newest backup of a source, with all its segments, and the hash of its manifest. Reads from the
-    /// newest session back, and no further than to the newest that made a backup of the source.
-    pub(crate) async fn newest_of(
-        &self,
-        source: &str,
-    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        let mut sessions = self.live_sessions().await?;
-        sessions.reverse();
-        let reads = sessions.into_iter().map(|session| self.read_if_of(session, source));
-        let mut reads = futures::stream::iter(reads).buffered(READS);
-        let mut newest: Option<(Manifest, ObjectHash)> = None;
-        while let Some(read) = reads.next().await {
-            let (manifest, hash) = match read {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                // One that cannot be read is not built on; the backup itself goes on.
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
-            if manifest.info.meta.source != source {
-                continue;
-            }
-            // A later generation of an older backup has a later session too.
-            let first_generation = manifest.info.generation == 0;
-            let order = |manifest: &Manifest| {
-                (manifest.info.meta.created_at, manifest.info.generation, manifest.info.session)
-            };
-            if newest.as_ref().is_none_or(|(newest, _)| order(newest) < order(&manifest)) {
-                newest = Some((manifest, hash));
-            }
-            if first_generation {
-                break;
-            }
-        }
-        drop(reads);
-        let Some((mut manifest, hash)) = newest else { return Ok(None) };
-        match self.fill_layers(&mut manifest).await {
-            Ok(()) => Ok(Some((manifest, hash))),
-            Err(error) if error.is_damage() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What a session committed; none as well where it is known to be of another source.
-    async fn read_if_of(
-        &self,
-        session: SessionId,
-        source: &str,
-    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        match self.memory().committed(session) {
-            Some(known) if known.meta.source != source => Ok(None),
-            _ => self.read_committed(session).await,
-        }
-    }
-
-    /// The newest backup of a source that this process made, with all its segments, and the hash of its manifest: found without a look at
-    /// others, where it still stands. None where anything about it is doubtful.
-    pub(crate) async fn own_newest_of(
-        &self,
-        source: &str,
-    ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        let Some((session, hash)) = self.memory().own(source) else { return Ok(None) };
-        let found = match self.read_committed(session).await {
-            Ok(Some(found)) if found.1 == hash && !self.is_forgotten(session).await? => Some(found),
-            Ok(_) => None,
-            Err(error) if error.is_damage() || is_not_found(&error) => None,
-            Err(error) => return Err(error),
-        };
-        let Some((mut manifest, hash)) = found else {
-            self.memory().forget_own(source);
-            return Ok(None);
-        };
-        match self.fill_layers(&mut manifest).await {
-            Ok(()) => Ok(Some((manifest, hash))),
-            Err(error) if error.is_damage() || is_not_found(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn is_forgotten(&self, session: SessionId) -> Result<bool, RepoError> {
-        let place = Place::Forget(session);
-        let key = place.key().map_err(|error| RepoError::damaged("a forgotten backup", error))?;
-        match self.sink().stat(&key).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Reads the list of backups. One that cannot be read does not hide the others.
     ///
     /// # Errors
@@ -379,10 +299,6 @@ impl Repository {
         catalogue.backups.sort_by_key(|backup| (backup.meta.created_at, backup.session));
         Ok(catalogue)
     }
-}
-
-fn is_not_found(error: &RepoError) -> bool {
-    matches!(error, RepoError::Sink { source } if source.is_not_found())
 }
 
 fn split_off_old_generations(backups: &mut Vec<BackupInfo>) -> Vec<BackupInfo> {

@@ -26,7 +26,7 @@ use mantis_sink::{ObjectKey, race_creators};
 
 use crate::lost_outcomes;
 use crate::references::{References, Referred};
-use crate::session::{SessionOutcome, create_outcome, read_intent};
+use crate::session_records::{SessionOutcome, create_outcome, read_intent};
 use crate::{CollectionId, Place, RepoError, Repository, SessionId, UnixMillis};
 
 /// Objects that a store is asked to delete at once; the most that S3 takes.

@@ -14,7 +14,7 @@ use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::layer_pages::blocking;
 use crate::segment_reader::SegmentReader;
-use crate::session::{SessionOutcome, create_outcome};
+use crate::session_records::{SessionOutcome, create_outcome};
 use crate::{
     BackupId, BackupInfo, IndexCache, Layer, LayerList, Manifest, ObjectHash, Place, Purpose,
     RepoError, Repository, SegmentRef, Session, SessionId, UnixMillis,

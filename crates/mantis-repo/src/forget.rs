@@ -101,8 +101,10 @@ impl Repository {
         let live: Vec<BackupId> =
             self.catalogue().await?.backups.iter().map(|backup| backup.id).collect();
         let mut found: Vec<(BackupInfo, UnixMillis)> = Vec::new();
+        // What is kept on this machine may be there longer than the backup.
+        let stored = self.without_cache();
         for session in self.sessions_in(Place::FORGOTTEN).await? {
-            match self.read_committed(session).await {
+            match stored.read_committed(session).await {
                 Ok(Some((manifest, _))) if !live.contains(&manifest.info.id) => {
                     let (at, _) = read_forget(self, session).await?;
                     // Of several generations the newest.

@@ -13,7 +13,7 @@ use crate::manifest::open_list;
 use crate::params::Params;
 use crate::segment_index::SegmentIndex;
 use crate::segment_reader::SegmentReader;
-use crate::session::{Intent, SessionOutcome};
+use crate::session_records::{Intent, SessionOutcome};
 use crate::vault::Vault;
 use crate::{Manifest, ObjectHash, Place, RepoError, RepoId, Repository, SessionId};
 

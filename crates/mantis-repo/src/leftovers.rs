@@ -11,7 +11,7 @@ use crate::envelope::{HEADER_LEN, Header, Kind};
 use crate::parent::CALLS;
 use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{MAX_PAGE_COUNT, SegmentIndex};
-use crate::session::{SessionOutcome, create_outcome, read_intent, read_outcome};
+use crate::session_records::{SessionOutcome, create_outcome, read_intent, read_outcome};
 use crate::{ObjectHash, Place, Purpose, RepoError, Repository, SegmentRef, Session, SessionId};
 use futures::{Stream, StreamExt};
 
@@ -49,16 +49,19 @@ enum State {
     UnderWay { owner: String },
 }
 
-async fn state(repo: &Repository, session: SessionId, ended: bool) -> Result<State, RepoError> {
+/// How a session stands: asked of itself, as a list of all that ever ended grows with the repository, and each backup of thousands would ask for it.
+async fn state(repo: &Repository, session: SessionId) -> Result<State, RepoError> {
     let intent = read_intent(repo, session).await?;
     if intent.what != Purpose::Backup {
         return Ok(State::Ended { fenced: false });
     }
-    if !ended {
-        return Ok(State::UnderWay { owner: intent.owner });
+    match read_outcome(repo, session).await {
+        Ok(outcome) => Ok(State::Ended { fenced: matches!(outcome, SessionOutcome::Fenced) }),
+        Err(RepoError::Sink { source }) if source.is_not_found() => {
+            Ok(State::UnderWay { owner: intent.owner })
+        }
+        Err(error) => Err(error),
     }
-    let outcome = read_outcome(repo, session).await?;
-    Ok(State::Ended { fenced: matches!(outcome, SessionOutcome::Fenced) })
 }
 
 impl Session {
@@ -77,18 +80,23 @@ impl Session {
         let repo = self.repo.clone();
         let mut leftovers = Leftovers::default();
         let mut begun = repo.sessions_in(Place::SESSIONS).await?;
-        begun.retain(|session| Some(*session) > after && *session != self.id());
         if let Some(newest) = begun.last() {
             repo.memory().saw(newest.sequence, false);
-        } else {
-            return Ok(leftovers);
         }
-        let ended = repo.sessions_in(Place::OUTCOMES).await?;
-        for session in begun.into_iter().rev() {
+        let is_ours = |session| repo.memory().owner(session).is_some_and(|owner| !is_dead(&owner));
+        begun.retain(|session| {
+            Some(*session) > after && *session != self.id() && !is_ours(*session)
+        });
+        let states = begun.into_iter().rev().map(|session| {
+            let repo = repo.clone();
+            async move { (session, state(&repo, session).await) }
+        });
+        let mut states = futures::stream::iter(states).buffered(CALLS);
+        while let Some((session, state)) = states.next().await {
             if leftovers.sessions.len() == MAX_SESSIONS {
                 break;
             }
-            let fenced = match state(&repo, session, ended.binary_search(&session).is_ok()).await {
+            let fenced = match state {
                 Ok(State::Ended { fenced }) => fenced,
                 Ok(State::UnderWay { owner }) => {
                     let salt = self.salt();

@@ -58,6 +58,7 @@ mod lost_outcomes;
 mod manifest;
 mod matching;
 mod merge_layers;
+mod newest;
 #[cfg(not(feature = "encryption"))]
 mod no_unlock;
 mod old_records;
@@ -79,6 +80,7 @@ mod segment_reader;
 mod segment_stream;
 mod session;
 mod session_memory;
+mod session_records;
 mod short_stack;
 mod spool;
 mod stack_cursor;

@@ -7,7 +7,7 @@
 
 use mantis_sink::ObjectKey;
 
-use crate::session::{SessionOutcome, create_outcome};
+use crate::session_records::{SessionOutcome, create_outcome};
 use crate::{
     Manifest, ObjectHash, Place, Purpose, RepairOptions, RepoError, Repository, Session, SessionId,
     UnixMillis,

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use mantis_sink::{ObjectKey, SinkError};
 
 use crate::collector::{DELETED_AT_ONCE, LOOKS};
-use crate::session::{SessionOutcome, read_outcome};
+use crate::session_records::{SessionOutcome, read_outcome};
 use crate::{Place, RepoError, Repository, SessionId, UnixMillis};
 
 /// Records of backups of which nothing else is left, as they were listed.

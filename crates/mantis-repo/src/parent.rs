@@ -72,7 +72,7 @@ impl Session {
         let repo = &self.repo;
         let condemned = repo.condemned().await?;
         let newest = match repo.own_newest_of(source).await? {
-            None => repo.newest_of(source).await?,
+            None => repo.newest_of(source, self.looks_good_for).await?,
             own => own,
         };
         let Some((manifest, hash)) = newest else { return Ok(None) };
@@ -121,8 +121,8 @@ impl Session {
         }
         let condemned = repo.condemned().await?;
         let mut others: BTreeMap<String, Manifest> = BTreeMap::new();
-        let sessions = repo.live_sessions().await?;
-        let newest = sessions.into_iter().rev().take(4 * most);
+        let sessions = repo.live_sessions_within(self.looks_good_for).await?;
+        let newest = sessions.iter().rev().copied().take(4 * most);
         // Of those that are known, one of each source will do.
         let mut known = BTreeSet::from([source.to_owned()]);
         let newest = newest.filter(|session| match repo.memory().committed(*session) {
@@ -130,15 +130,10 @@ impl Session {
             None => true,
         });
         let newest: Vec<SessionId> = newest.collect();
-        let reads = newest.into_iter().map(|session| repo.read_committed(session));
+        let reads = newest.into_iter().map(|session| repo.read_standing(session));
         let mut reads = futures::stream::iter(reads).buffered(CALLS);
         while let Some(read) = reads.next().await {
-            let manifest = match read {
-                Ok(Some((manifest, _))) => manifest,
-                Ok(None) => continue,
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
+            let Some((manifest, _)) = read? else { continue };
             let other = manifest.info.meta.source.clone();
             if other != source && others.len() < most {
                 others.entry(other).or_insert(manifest);

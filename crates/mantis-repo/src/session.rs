@@ -22,12 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::{self, Envelope, Kind};
 use crate::manifest::{Borrow, Layer, LayerList, seal_list};
+use crate::session_records::{Intent, SessionOutcome, create_outcome, json, read_outcome};
 use crate::{
     Manifest, ObjectHash, Place, RepoError, Repository, SegmentRef, SessionId, UnixMillis,
 };
-
-/// The largest session object or outcome that is read, in bytes.
-const MAX_SMALL_LEN: u64 = 16 << 10;
 
 /// How long a commit's answer may take before it is looked at twice.
 const LONG_AGO: Duration = Duration::from_secs(600);
@@ -36,16 +34,6 @@ const LONG_AGO: Duration = Duration::from_secs(600);
 const INLINE_SEGMENTS: usize = 4;
 /// Runs of borrowed pages listed in a manifest itself.
 const INLINE_BORROWS: usize = 16;
-
-/// What `sess/<s>` holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Intent {
-    /// Who: for people who wonder.
-    pub(crate) owner: String,
-    /// When it began, by its own clock. It decides when a collector gives it up, never whether that is safe.
-    pub(crate) began_at: UnixMillis,
-    pub(crate) what: Purpose,
-}
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,18 +50,6 @@ pub enum Purpose {
     Compact,
 }
 
-/// What `out/<s>` holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "outcome")]
-pub(crate) enum SessionOutcome {
-    /// The session's backup exists.
-    Commit { manifest: ObjectHash },
-    /// Someone else gave the session up; it has no backup and never will.
-    Fenced,
-    /// The session gave itself up.
-    Done,
-}
-
 /// A session under way.
 #[derive(Debug)]
 pub struct Session {
@@ -83,10 +59,8 @@ pub struct Session {
     salts: u64,
     /// Whether a manifest may be in the store, whatever the store said.
     manifest_sent: bool,
-}
-
-fn json<T: Serialize>(object: &str, value: &T) -> Result<Bytes, RepoError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| RepoError::damaged(object, error))
+    /// How old a look which backups there are may be that it relies on.
+    pub(crate) looks_good_for: Duration,
 }
 
 impl Session {
@@ -136,12 +110,30 @@ impl Session {
         let mut unique = [0; 16];
         unique.copy_from_slice(&seed[..16]);
         let id = SessionId { sequence: newest.saturating_add(1), unique };
-        let mut session = Self { repo: repo.clone(), id, entropy, salts: 0, manifest_sent: false };
+        let mut session = Self {
+            repo: repo.clone(),
+            id,
+            entropy,
+            salts: 0,
+            manifest_sent: false,
+            looks_good_for: Duration::ZERO,
+        };
         let intent = Intent { owner: owner.to_owned(), began_at, what };
         let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
+        repo.memory().began(id, owner);
         session.put(Place::Session(id), sealed).await?;
         repo.memory().saw(id.sequence, false);
         Ok(session)
+    }
+
+    /// The same session, which need not ask the store which backups there are where this open repository did within so long.
+    ///
+    /// Thousands of first backups in a row list all backups once then, not once each. What is found is asked whether it still stands. Where
+    /// somebody else made a backup of the same source meanwhile, this one stores more than it need; nothing else can come of it.
+    #[must_use]
+    pub fn with_looks_good_for(mut self, ago: Duration) -> Self {
+        self.looks_good_for = ago;
+        self
     }
 
     /// The session's id.
@@ -310,6 +302,12 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.repo.memory().ended(self.id);
+    }
+}
+
 /// Creates an object whose bytes nobody else can write. Where the store says that it is there
 /// already, or lost its answer, the object is read back: if it is ours, all is well.
 pub(crate) async fn put_own(
@@ -326,51 +324,6 @@ pub(crate) async fn put_own(
         }
     }
     Err(error.into())
-}
-
-/// Creates the outcome of a session where there is none; whether this call did. Whoever creates it decides how the
-/// session ended, for ever. After an error it may be there or not: only reading tells.
-pub(crate) async fn create_outcome(
-    repo: &Repository,
-    session: SessionId,
-    outcome: &SessionOutcome,
-    salt: [u8; 32],
-) -> Result<bool, RepoError> {
-    let envelope = repo.vault().envelope(Kind::Outcome, salt)?;
-    let sealed = envelope::seal(&envelope, &json("the outcome", outcome)?, Compression::None)?;
-    let key = Place::Outcome(session).key();
-    let key = key.map_err(|error| RepoError::damaged("an outcome", error))?;
-    match repo.sink().put_new(&key, sealed).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_already_exists() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// How a session ended.
-pub(crate) async fn read_outcome(
-    repo: &Repository,
-    session: SessionId,
-) -> Result<SessionOutcome, RepoError> {
-    let place = Place::Outcome(session);
-    let key = place.key().map_err(|error| RepoError::damaged("an outcome", error))?;
-    repo.read_proved(&key, Span::Whole { limit: MAX_SMALL_LEN }, |bytes| {
-        let json = envelope::open(key.as_str(), bytes, Kind::Outcome, repo.vault())?;
-        serde_json::from_slice(&json).map_err(|error| RepoError::damaged(&key, error))
-    })
-    .await
-}
-
-/// What a session said of itself when it began.
-pub(crate) async fn read_intent(
-    repo: &Repository,
-    session: SessionId,
-) -> Result<Intent, RepoError> {
-    let place = Place::Session(session);
-    let key = place.key().map_err(|error| RepoError::damaged("a session", error))?;
-    let bytes = repo.sink().get(&key, Span::Whole { limit: MAX_SMALL_LEN }).await?;
-    let json = envelope::open(key.as_str(), &bytes, Kind::Session, repo.vault())?;
-    serde_json::from_slice(&json).map_err(|error| RepoError::damaged(key, error))
 }
 
 #[cfg(test)]

@@ -8,11 +8,15 @@
 //!   one meanwhile, the next one stores more than it need;
 //! - what a backup says of itself, for a while: one whose manifest was lost is not to be counted as good for ever;
 //! - that segments were there, for a while: collectors never take those of a backup that stands, so that they can only be missing by
-//!   damage, which is noticed that much later, or by a backup that fails as it needs one: after that all is looked at again.
+//!   damage, which is noticed that much later, or by a backup that fails as it needs one: after that all is looked at again;
+//! - which sessions of its own are under way: nobody else is asked whether these died;
+//! - which backups there were at the last look, for who says that a look so old will do.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::{BackupInfo, ObjectHash, SegmentRef, SessionId};
 
@@ -37,15 +41,24 @@ struct Known {
     folders: HashMap<SessionId, (Folder, Instant)>,
     /// The largest sequence of any session that was seen.
     newest: Option<u64>,
+    /// The owners of this process's own sessions that have not ended.
+    under_way: HashMap<SessionId, String>,
 }
+
+/// The sessions whose backups stood at a look, ascending, and when it began.
+pub(crate) type Look = (Instant, Arc<[SessionId]>);
 
 /// What is remembered of sessions.
 #[derive(Debug, Default)]
-pub(crate) struct SessionMemory(Mutex<Known>);
+pub(crate) struct SessionMemory {
+    known: Mutex<Known>,
+    /// Held while it is looked, so that who waits need not look himself.
+    look: AsyncMutex<Option<Look>>,
+}
 
 impl SessionMemory {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The largest sequence of any session that was seen, if all were looked at once.
@@ -106,6 +119,26 @@ impl SessionMemory {
         let mut known = self.known();
         known.own.clear();
         known.folders.clear();
+    }
+
+    /// A session of this process begins.
+    pub(crate) fn began(&self, session: SessionId, owner: &str) {
+        self.known().under_way.insert(session, owner.to_owned());
+    }
+
+    /// It ended, in one way or another.
+    pub(crate) fn ended(&self, session: SessionId) {
+        self.known().under_way.remove(&session);
+    }
+
+    /// Who owns a session, if it is one of this process and has not ended.
+    pub(crate) fn owner(&self, session: SessionId) -> Option<String> {
+        self.known().under_way.get(&session).cloned()
+    }
+
+    /// The last look, for one who may take a new one.
+    pub(crate) async fn look(&self) -> AsyncMutexGuard<'_, Option<Look>> {
+        self.look.lock().await
     }
 
     /// The segments of a session, if they were listed not long ago.

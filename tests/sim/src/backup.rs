@@ -1,6 +1,7 @@
 //! A backup of a live database, with all that a job does for one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mantis_page::{PageNo, PageRange, PageSet};
 use mantis_repo::{
@@ -40,7 +41,10 @@ pub(crate) async fn back_up(
     let Job { databases, source, clock, mut chance } = job;
     let name = NAMES[source];
     let entropy = chance.entropy();
-    let mut session = Session::begin(repo, Purpose::Backup, entropy, "sim", clock.now()).await?;
+    let session = Session::begin(repo, Purpose::Backup, entropy, "sim", clock.now()).await?;
+    // Days of the simulation pass in a second: what such a look found may be long gone.
+    let looks = if chance.of_thousand(300) { Duration::from_secs(1) } else { Duration::ZERO };
+    let mut session = session.with_looks_good_for(looks);
     let (full, taken_for_dead) = (chance.of_thousand(200), chance.of_thousand(100));
     let taken = async {
         let parent = if full { None } else { session.parent(name).await? };

@@ -18,6 +18,10 @@ use super::figures;
 use crate::capture::capture;
 use crate::{Error, clock};
 
+/// How old a look at what the repository holds may be for one of many backups: thousands of databases are not to list all backups each. No lease of
+/// a fleet is as short, so that who takes over from another sees what that one did.
+pub(crate) const LOOKS_GOOD_FOR: Duration = Duration::from_secs(2);
+
 /// Bytes of a database for each of the others that its first backup is compared with.
 const PER_OTHER: u64 = 64 << 10;
 
@@ -39,6 +43,8 @@ pub struct BackupJob {
     pub timeout: Option<Duration>,
     /// Store every page, whatever earlier backups hold.
     pub full: bool,
+    /// How old a look at what the repository holds may be: see [`Session::with_looks_good_for`].
+    pub looks_good_for: Duration,
 }
 
 impl std::fmt::Debug for BackupJob {
@@ -133,7 +139,8 @@ async fn run(
         &clock::owner(),
         clock::now(),
     )
-    .await?;
+    .await?
+    .with_looks_good_for(job.looks_good_for);
     let started = Instant::now();
     let (snapshot, parent) = match take_snapshot(&job, &session).await {
         Ok(taken) => taken,

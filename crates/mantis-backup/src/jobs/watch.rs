@@ -13,7 +13,7 @@ use mantis_stream::ProgressTracker;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::backup::backup_as_of;
+use super::backup::{LOOKS_GOOD_FOR, backup_as_of};
 use super::queued_moment::QueuedMoment;
 use super::watch_queue::{Base, WatchQueue};
 use super::{BackupJob, Exposure, SharedRules};
@@ -253,6 +253,7 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
             write: WriteOptions { progress: Arc::new(ProgressTracker::new()), ..job.write.clone() },
             timeout: None,
             full: false,
+            looks_good_for: LOOKS_GOOD_FOR,
         }
     }
 

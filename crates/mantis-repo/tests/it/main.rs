@@ -27,6 +27,7 @@ mod index_cache;
 mod leftovers;
 #[cfg(feature = "encryption")]
 mod lived_in;
+mod looks;
 mod old_records;
 #[cfg(feature = "encryption")]
 mod page_reader;

@@ -127,6 +127,7 @@ async fn back_up_one(
         },
         timeout: args.timeout,
         full: args.full,
+        looks_good_for: crate::jobs::LOOKS_GOOD_FOR,
     };
     let info = backup(job).await?;
     drop(bar);

@@ -165,6 +165,7 @@ fn backup_job(
         },
         timeout: None,
         full: schedule.full,
+        looks_good_for: crate::jobs::LOOKS_GOOD_FOR,
     }
 }
 

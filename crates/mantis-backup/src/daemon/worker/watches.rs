@@ -294,6 +294,7 @@ mod tests {
             write: Default::default(),
             timeout: None,
             full: false,
+            looks_good_for: Duration::ZERO,
         });
         let info = info.await.unwrap();
         let exposed = watch.exposure.safe_until(tokio::time::Instant::now());
