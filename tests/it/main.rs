@@ -31,6 +31,7 @@ mod planning;
 mod query;
 mod reader;
 mod redb_look;
+mod redb_watch;
 mod rescue;
 mod restores;
 mod retention;

@@ -16,9 +16,11 @@ use mantis_cow::{CowFile, CowLimits, FrozenFile, LiveFile, Sealed};
 use mantis_page::PageSize;
 use redb::{BackendError, StorageBackend};
 
+use super::content::{self, Content, Root};
+
 /// The offset of the byte of flags.
 pub(crate) const FLAGS_AT: u64 = 9;
-const PRIMARY: u8 = 1;
+pub(super) const PRIMARY: u8 = 1;
 /// The file needs a repair when it is opened.
 pub(crate) const RECOVERY_REQUIRED: u8 = 2;
 const UNSYNCED: u8 = 8;
@@ -28,6 +30,8 @@ pub(crate) struct Freeze {
     pub(crate) file: FrozenFile,
     pub(crate) sealed: Sealed,
     pub(crate) commits: u64,
+    /// Of what is in it, where that can be told.
+    pub(crate) root: Option<Root>,
 }
 
 /// A freeze that waits for its moment.
@@ -42,6 +46,8 @@ struct State {
     commits: u64,
     armed: Option<Armed>,
     frozen: Option<Result<Freeze, mantis_cow::CowError>>,
+    /// What was in the last snapshot that ended as committed.
+    backed_up: Option<Content>,
 }
 
 /// What the backend and the engine share.
@@ -74,14 +80,31 @@ impl Shared {
 
     /// Freezes the file as it is, with no write under way.
     pub(crate) fn freeze(&self) -> Result<Freeze, mantis_cow::CowError> {
-        let mut sealed = None;
+        let (mut sealed, mut root) = (None, None);
         let file = self.cow.freeze_with(|| {
             // Sealed while the gate is shut: a write is in this set or in the next, never in neither.
             sealed = Some(self.cow.dirty().seal());
+            root = self.root();
             self.inner.len()
         })?;
         let sealed = sealed.unwrap_or_else(|| self.cow.dirty().seal());
-        Ok(Freeze { file, sealed, commits: self.state().commits })
+        Ok(Freeze { file, sealed, commits: self.state().commits, root })
+    }
+
+    /// The root of what is committed durably, where it can be read.
+    pub(crate) fn root(&self) -> Option<Root> {
+        let mut header = [0; content::HEADER];
+        self.inner.read(0, &mut header).ok()?;
+        content::root_in(&header)
+    }
+
+    /// What was in the last snapshot that ended as committed, where that is known.
+    pub(crate) fn backed_up(&self) -> Option<Content> {
+        self.state().backed_up.clone()
+    }
+
+    pub(crate) fn is_backed_up(&self, content: Option<Content>) {
+        self.state().backed_up = content;
     }
 
     /// Asks for a freeze at the next two-phase commit.

@@ -12,6 +12,7 @@ use mantis_snapshot::{
 use redb::Database;
 
 use super::backend::{FLAGS_AT, Freeze, RECOVERY_REQUIRED, Shared, SnapshotBackend};
+use super::content::{Content, Savepoints, savepoints_of};
 
 /// A live redb database on a [`SnapshotBackend`].
 ///
@@ -45,9 +46,10 @@ impl RedbEngine {
         Self { name: name.into(), database, backend, timeline }
     }
 
-    fn clean_freeze(&self) -> Option<Freeze> {
+    fn clean_freeze(&self) -> Option<(Freeze, Option<Savepoints>)> {
         let shared = &self.backend.0;
         let mut empty = self.database.begin_write().ok()?;
+        let savepoints = savepoints_of(&empty);
         // No commit is under way: the flags last written are those of the last commit.
         empty.set_quick_repair(true);
         if !shared.arm() {
@@ -57,16 +59,28 @@ impl RedbEngine {
         let committed = empty.commit();
         let frozen = shared.disarm();
         committed.ok()?;
-        frozen?.ok()
+        Some((frozen?.ok()?, savepoints))
     }
 
-    fn boundary_freeze(&self) -> Result<Freeze, SnapshotError> {
+    fn boundary_freeze(&self) -> Result<(Freeze, Option<Savepoints>), SnapshotError> {
         let held = self.database.begin_write();
         let held = held
             .map_err(|error| SnapshotError::engine("begin a transaction in", &self.name, error))?;
+        let savepoints = savepoints_of(&held);
         let frozen = self.backend.0.freeze();
         let _ = held.abort();
-        frozen.map_err(|error| SnapshotError::engine("freeze", &self.name, error))
+        let frozen = frozen.map_err(|error| SnapshotError::engine("freeze", &self.name, error));
+        Ok((frozen?, savepoints))
+    }
+
+    /// What is committed now: of what is not durable an empty commit makes that, as a freeze does. Not told where a transaction is under way.
+    fn content(&self) -> Option<Content> {
+        let mut empty = self.database.try_begin_write().ok()?;
+        let savepoints = savepoints_of(&empty);
+        // Where the application's own commits spare it a repair after a crash, this one does not take that away.
+        empty.set_quick_repair(true);
+        empty.commit().ok()?;
+        Content::new(self.backend.0.root(), savepoints)
     }
 }
 
@@ -81,9 +95,11 @@ impl Engine for RedbEngine {
         self.backend.0.cow.prepare();
         let started = Instant::now();
         // The header must have been written once for its flags to be known: the first commit does.
-        let (freeze, clean) = match self.clean_freeze().or_else(|| self.clean_freeze()) {
-            Some(freeze) => (freeze, true),
-            None => (self.boundary_freeze()?, false),
+        let clean = self.clean_freeze().or_else(|| self.clean_freeze());
+        let is_clean = clean.is_some();
+        let (freeze, savepoints) = match clean {
+            Some(frozen) => frozen,
+            None => self.boundary_freeze()?,
         };
         let point = ConsistencyPoint {
             lsn: Lsn::new(freeze.commits),
@@ -99,8 +115,17 @@ impl Engine for RedbEngine {
             sealed: Some(freeze.sealed),
             baseline: request.baseline.clone(),
             point,
-            clean,
+            clean: is_clean,
+            content: Content::new(freeze.root, savepoints),
         }))
+    }
+
+    /// As a backup of an idle database would have, it makes an empty commit each time: what was committed without being durable is in no file.
+    fn is_idle(&self) -> Result<bool, SnapshotError> {
+        let shared = &self.backend.0;
+        let Some(last) = shared.backed_up() else { return Ok(false) };
+        // What is durable tells most of the time, and without a commit.
+        Ok(last.has_root(shared.root()) && self.content().is_some_and(|now| now == last))
     }
 }
 
@@ -113,6 +138,7 @@ struct FrozenRedb {
     baseline: Option<SnapshotToken>,
     point: ConsistencyPoint,
     clean: bool,
+    content: Option<Content>,
 }
 
 impl FrozenPages for FrozenRedb {
@@ -178,6 +204,9 @@ impl FrozenPages for FrozenRedb {
     fn finish(&mut self, outcome: Outcome) -> Result<Option<SnapshotToken>, SnapshotError> {
         self.health()?;
         let sealed = if outcome == Outcome::Committed { self.sealed.take() } else { None };
+        if sealed.is_some() {
+            self.shared.is_backed_up(self.content.take());
+        }
         Ok(sealed.map(|sealed| SnapshotToken(self.shared.cow.dirty().commit(&sealed).to_vec())))
     }
 }

@@ -7,11 +7,12 @@
 //! - [`open_pages`]: a database that is in no file, such as one in a backup, for reading.
 //! - [`check_database`]: redb's own integrity check of a restored file, without changing it.
 //!
-//! Commits with `Durability::None` are not in a snapshot before a durable commit follows them.
+//! Commits with `Durability::None` are in no file before a durable commit follows them; a snapshot of a live database makes an empty one.
 
 mod backend;
 mod check;
 mod closed;
+mod content;
 mod live;
 mod read_only;
 
