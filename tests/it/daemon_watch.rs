@@ -109,7 +109,9 @@ fn what_is_committed_between_runs_is_backed_up_and_seen() {
 fn too_much_at_stake_is_told_and_so_is_the_recovery() {
     let told = "[notifications.n]\non = [\"failure\", \"recovery\"]\n\
          command = { run = 'echo \"$MANTIS_EVENT $MANTIS_SOURCE $MANTIS_MESSAGE\" >> told' }\n";
-    let world = watched(&format!("watch = \"200ms\"\nrpo = \"2s\"\nmax_wal = \"4MiB\"\n{told}"));
+    let world = watched(&format!(
+        "watch = \"200ms\"\nrpo = \"2s\"\nmax_wal = \"4MiB\"\nspool_limit = \"64MiB\"\n{told}"
+    ));
     let db = world.path("bank.db");
     let _writer = start_paced_python(&db);
     let daemon = Daemon::start(&world);
@@ -126,8 +128,14 @@ fn too_much_at_stake_is_told_and_so_is_the_recovery() {
     let shown = job(&world);
     assert!(shown["watched"]["error"].is_string(), "{shown:#}");
     wait_until("that it counts", || job(&world)["watched"]["exposed_ms"].as_u64() > Some(2000));
+    let waiting = || daemon.metric("mantis_watch_queued_moments{schedule=\"live\"");
+    let takes = || daemon.metric("mantis_watch_queued_bytes{schedule=\"live\"");
+    wait_until("moments to wait", || waiting() >= Some(2.0) && takes() >= Some(1000.0));
+    assert!(job(&world)["watched"]["waiting"].as_u64() >= Some(2));
+    assert!(daemon.page("/schedules").1.contains(" moments waiting for the store"));
     let there = committed(&db);
     world.bring_repository_back();
+    wait_until("that none waits", || waiting() == Some(0.0) && takes() == Some(0.0));
     wait_until("that it is well again", || newest_is("done") && ok() == Some(1.0));
     wait_until("that someone is told of that", || {
         std::fs::read_to_string(world.path("told")).unwrap().contains("recovery bank watched")

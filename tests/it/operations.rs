@@ -107,6 +107,9 @@ log = true
         assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
     }
     let dashboard: Value = serde_json::from_str(&read("grafana/mantis.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().filter_map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
     let in_dashboard = asked(&dashboard.to_string());
     let kept_out = [
         "mantis_job_paused",

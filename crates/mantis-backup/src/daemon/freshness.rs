@@ -33,6 +33,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn show_none_waits(labels: &Labels) {
+    for gauge in [name::WATCH_QUEUED, name::WATCH_QUEUED_BYTES] {
+        metrics::gauge!(gauge, labels).set(0.0);
+    }
+}
+
 impl Freshness {
     /// Takes note of what a repository holds.
     pub(super) fn see(&self, repository: &str, catalogue: &Catalogue) {
@@ -79,9 +85,12 @@ impl Freshness {
             // Better nothing than what it was when it was last watched.
             metrics::gauge!(name::RPO, labels).set(f64::NAN);
             metrics::gauge!(name::RPO_LIMIT, labels).set(f64::NAN);
+            // What waited went with the watch.
+            show_none_waits(labels);
             return;
         };
         metrics::gauge!(name::RPO_LIMIT, labels).set(limit.as_secs_f64());
+        show_none_waits(labels);
         for counter in [name::WATCH_FAILURES, name::WATCH_GAPS] {
             metrics::counter!(counter, labels).increment(0);
         }

@@ -73,6 +73,10 @@ pub mod name {
     pub const WATCH_FAILURES: &str = "mantis_watch_failures_total";
     /// How often a watch lost sight of what changed.
     pub const WATCH_GAPS: &str = "mantis_watch_gaps_total";
+    /// Moments of a source that is watched that wait while the store is gone.
+    pub const WATCH_QUEUED: &str = "mantis_watch_queued_moments";
+    /// What they take.
+    pub const WATCH_QUEUED_BYTES: &str = "mantis_watch_queued_bytes";
     /// Databases that a pattern found.
     pub const FOUND: &str = "mantis_sources_found";
     /// Members of the fleet that are alive, this daemon among them.
@@ -206,6 +210,18 @@ pub const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
         Kind::Counter,
         None,
         "How often a watch lost sight of what changed, and compared all pages",
+    ),
+    (
+        name::WATCH_QUEUED,
+        Kind::Gauge,
+        None,
+        "Moments of a source that is watched that wait on the local disk while the store is gone",
+    ),
+    (
+        name::WATCH_QUEUED_BYTES,
+        Kind::Gauge,
+        Some(Unit::Bytes),
+        "Bytes that such moments take on the local disk",
     ),
     (name::FOUND, Kind::Gauge, None, "Databases that a source's pattern found"),
     (name::FLEET_MEMBERS, Kind::Gauge, None, "Members of the fleet that are alive, this one too"),

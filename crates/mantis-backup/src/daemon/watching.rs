@@ -45,6 +45,9 @@ pub struct Watched {
     pub limit_ms: u64,
     /// Backups that it made.
     pub backups: u64,
+    /// Moments that wait on the local disk while the store is gone.
+    #[serde(default)]
+    pub waiting: u64,
     /// Why its last try failed, if it did.
     pub error: Option<String>,
 }

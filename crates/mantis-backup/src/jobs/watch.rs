@@ -100,6 +100,13 @@ pub enum WatchEvent {
         /// Bytes that they take.
         bytes: u64,
     },
+    /// A moment waits no more: there is a backup of it, or it was let go of.
+    Dequeued {
+        /// How many still wait.
+        moments: usize,
+        /// Bytes that they take.
+        bytes: u64,
+    },
     /// What changed was lost sight of: the next backup compares all pages.
     Gap,
     /// The source's log was cut short.

@@ -66,6 +66,8 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
                 Ok((info, token)) => {
                     self.refused = 0;
                     self.made(info, token, moment.moment.looked);
+                    drop(moment);
+                    self.tell_dequeued();
                 }
                 Err(error) => {
                     self.keep_or_let_go(moment).await;
@@ -114,5 +116,11 @@ impl<T: FnMut(WatchEvent)> Watch<'_, T> {
         tracing::warn!(source = %self.job.name, moments = queue.count() + 1, "moments that waited cannot be stored, and are let go of");
         queue.clear();
         (self.refused, self.base) = (0, None);
+        self.tell_dequeued();
+    }
+
+    fn tell_dequeued(&mut self) {
+        let Some(queue) = &self.queue else { return };
+        (self.tell)(WatchEvent::Dequeued { moments: queue.count(), bytes: queue.len() });
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn show(context: &Context, name: &str, event: &WatchEvent) {
         WatchEvent::Queued { moments, bytes } => {
             tracing::info!(source = %name, moments, bytes, "a moment waits for the store");
         }
+        WatchEvent::Dequeued { moments, bytes } => {
+            tracing::info!(source = %name, moments, bytes, "a moment waits no more");
+        }
         WatchEvent::Gap => warn("lost sight of what changed: all pages are compared".into()),
         WatchEvent::Relieved(relief) => {
             tracing::info!(source = %name, writers_held = ?relief.writers_held, relieved = relief.relieved, "WAL put into the database");
@@ -84,6 +87,9 @@ fn event_json(name: &str, event: &WatchEvent) -> Value {
         }),
         WatchEvent::Queued { moments, bytes } => {
             json!({ "event": "queued", "source": name, "moments": moments, "bytes": bytes })
+        }
+        WatchEvent::Dequeued { moments, bytes } => {
+            json!({ "event": "dequeued", "source": name, "moments": moments, "bytes": bytes })
         }
         WatchEvent::Gap => json!({ "event": "gap", "source": name }),
         WatchEvent::Relieved(relief) => json!({

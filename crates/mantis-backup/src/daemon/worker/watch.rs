@@ -83,6 +83,8 @@ pub(super) struct State {
     pub(super) last: Option<Box<BackupInfo>>,
     /// Backups since it was last told how it stands, and how much was at stake at most.
     pub(super) untold: (u64, Duration),
+    /// Moments that wait for the store.
+    pub(super) waiting: u64,
     /// It was told that the WAL cannot be put into the database, and it still cannot.
     is_stuck: bool,
 }
@@ -211,6 +213,14 @@ impl Watch {
         })
     }
 
+    /// So many moments wait for the store.
+    fn wait_now(&self, moments: usize, bytes: u64) {
+        self.state().waiting = moments as u64;
+        let labels = self.labels();
+        metrics::gauge!(name::WATCH_QUEUED, &labels).set(moments as f64);
+        metrics::gauge!(name::WATCH_QUEUED_BYTES, &labels).set(bytes as f64);
+    }
+
     fn heard(&self, shared: &Shared, event: WatchEvent) {
         let job = &self.entry.id;
         match event {
@@ -232,6 +242,11 @@ impl Watch {
             }
             WatchEvent::Queued { moments, bytes } => {
                 tracing::debug!(%job, moments, bytes, "a moment waits for the store");
+                self.wait_now(moments, bytes);
+            }
+            WatchEvent::Dequeued { moments, bytes } => {
+                tracing::debug!(%job, moments, bytes, "a moment waits no more");
+                self.wait_now(moments, bytes);
             }
             WatchEvent::Gap => {
                 tracing::warn!(%job, "lost sight of what changed: all pages are compared");

@@ -252,6 +252,7 @@ impl Watches {
                 exposed_ms: millis(watch.exposure.of_watch()),
                 limit_ms: millis(watch.plan.limit),
                 backups: state.backups,
+                waiting: state.waiting,
                 error: state.error.as_ref().map(|(error, _)| error.clone()),
             }
         };
