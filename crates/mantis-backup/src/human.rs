@@ -43,6 +43,12 @@ pub(crate) fn count(number: u64) -> String {
     out
 }
 
+/// How many of something: `one` is what one of them is called, `many` what others are.
+#[cfg(feature = "daemon")]
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +61,10 @@ mod tests {
         #[cfg(feature = "cli")]
         assert_eq!((count(1_234_567), count(999)), ("1,234,567".into(), "999".into()));
         assert_eq!(time(Duration::from_millis(250)), "250 ms");
+        #[cfg(feature = "cli")]
+        assert_eq!(
+            [0, 1, 2000].map(|number| counted(number, "entry", "entries")),
+            ["0 entries", "1 entry", "2,000 entries"]
+        );
     }
 }

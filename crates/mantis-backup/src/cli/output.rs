@@ -4,7 +4,7 @@ use mantis_repo::BackupInfo;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-pub(crate) use crate::human::{count, size, time};
+pub(crate) use crate::human::{count, counted, size, time};
 
 use crate::{Error, format_time};
 

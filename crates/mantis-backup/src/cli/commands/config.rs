@@ -13,7 +13,7 @@ use crate::cli::args::ConfigCommand;
 use crate::cli::context::Context;
 use crate::cli::credentials::CredentialSource;
 use crate::cli::exit_code::Ending;
-use crate::cli::output::write_out;
+use crate::cli::output::{counted, write_out};
 use crate::config::{Config, ConfigError, EXAMPLE, Fault, find, load, schema};
 
 fn fault_json(fault: &Fault) -> Value {
@@ -68,12 +68,12 @@ fn check_file(context: &Context, path: &Path) -> Result<Ending, Error> {
     match config {
         Some(config) => {
             context.say(format!(
-                "{}: right; {} repositories, {} sources, {} schedules, {} notifications",
+                "{}: right; {}, {}, {}, {}",
                 path.display(),
-                config.repositories.len(),
-                config.sources.len(),
-                config.schedules.len(),
-                config.notifications.len(),
+                counted(config.repositories.len() as u64, "repository", "repositories"),
+                counted(config.sources.len() as u64, "source", "sources"),
+                counted(config.schedules.len() as u64, "schedule", "schedules"),
+                counted(config.notifications.len() as u64, "notification", "notifications"),
             ))?;
             Ok(Ending::Done)
         }

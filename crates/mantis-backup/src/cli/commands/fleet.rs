@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::args::FleetCommand;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
-use crate::cli::output::{count, table};
+use crate::cli::output::{count, counted, table};
 use crate::fleet_status::{FleetMember, FleetSource, members, sources};
 use crate::human::time;
 use crate::{Error, format_time};
@@ -90,9 +90,9 @@ pub(crate) async fn run(context: &Context, command: FleetCommand) -> Result<Endi
     let oldest = sources.iter().min_by_key(|source| source.newest.meta.created_at);
     context.say(match oldest {
         Some(oldest) => format!(
-            "{} sources with {} backups; the newest one of {} is the oldest of these, {} old",
-            count(sources.len() as u64),
-            count(catalogue.backups.len() as u64),
+            "{} with {}; {} has gone without one for longest, {}",
+            counted(sources.len() as u64, "source", "sources"),
+            counted(catalogue.backups.len() as u64, "backup", "backups"),
             oldest.name,
             time(oldest.age())
         ),

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::cli::args::MountArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
-use crate::cli::output::count;
+use crate::cli::output::counted;
 use crate::mount::{MountJob, Mounted, mount};
 
 pub(crate) async fn run(context: &Context, args: MountArgs) -> Result<Ending, Error> {
@@ -22,9 +22,9 @@ pub(crate) async fn run(context: &Context, args: MountArgs) -> Result<Ending, Er
     let begun = |Mounted { backups, sources }| {
         context.result(&json!({ "dir": dir, "backups": backups, "sources": sources }))?;
         context.say(format!(
-            "{} backups of {} sources are in {}; Ctrl-C, or unmounting it, ends this",
-            count(backups as u64),
-            count(sources as u64),
+            "{} of {}: {}; Ctrl-C, or unmounting it, ends this",
+            counted(backups as u64, "backup", "backups"),
+            counted(sources as u64, "source", "sources"),
             dir.display()
         ))
     };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::args::QueryArgs;
 use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
-use crate::cli::output::{count, size, table, write_out};
+use crate::cli::output::{count, counted, size, table, write_out};
 use crate::{Error, OpenSnapshot, open_snapshot};
 
 /// Rows that are laid out as one table, and written as one piece.
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, args: QueryArgs) -> Result<Ending, Er
 
 /// So many rows, in words.
 pub(super) fn rows_of(number: u64) -> String {
-    if number == 1 { "1 row".into() } else { format!("{} rows", count(number)) }
+    counted(number, "row", "rows")
 }
 
 /// Runs the statement and writes its rows; how many they are.

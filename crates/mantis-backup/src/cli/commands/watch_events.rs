@@ -6,7 +6,7 @@ use mantis_repo::BackupInfo;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
-use crate::cli::output::{backup_json, count, size, time};
+use crate::cli::output::{backup_json, count, counted, size, time};
 use crate::format_time;
 use crate::jobs::WatchEvent;
 
@@ -53,8 +53,8 @@ pub(super) fn show(context: &Context, name: &str, event: &WatchEvent) {
         }
         WatchEvent::Expired(removed) => {
             for (source, backups) in removed {
-                let backups = count(backups.len() as u64);
-                let _ = context.say(format!("{source}: rules removed {backups} backups"));
+                let backups = counted(backups.len() as u64, "backup", "backups");
+                let _ = context.say(format!("{source}: rules removed {backups}"));
             }
         }
         WatchEvent::NotExpired(error) => warn(format!("rules were not applied: {}", error.chain())),

@@ -19,7 +19,7 @@ use super::sources::Sources;
 use super::watch::{Plan, Watch};
 use crate::daemon::{Freshness, News, Report, StateDir, Wanted, Watched};
 use crate::format_time;
-use crate::human::{count, time};
+use crate::human::{counted, time};
 
 /// Backups of all watches at once.
 const AT_ONCE: usize = 4;
@@ -108,7 +108,7 @@ fn news(watch: &Watch, told: &mut Told) -> Option<Report> {
         if worst.is_zero() { String::new() } else { format!(", at most {} behind", time(worst)) };
     let summary = format!(
         "watched: {} of {}, the newest {} as of {}{behind}",
-        if made == 1 { "1 backup".to_owned() } else { count(made) + " backups" },
+        counted(made, "backup", "backups"),
         last.meta.source,
         last.id.short(),
         format_time(last.meta.created_at),
