@@ -40,6 +40,7 @@ mod soak;
 mod sources;
 mod tenants;
 mod transfer;
+mod unstored;
 mod watch;
 mod watch_proof;
 mod watch_queue;

@@ -77,6 +77,12 @@ pub trait Engine: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// What a snapshot held that ended as committed came into no backup after all, as the store failed after that; `token` is what its end gave.
+    /// Until another one ends as committed, [`Self::is_idle`] is not to count on it. Without an answer of its own, where idleness is never told.
+    fn unstored(&self, token: Option<&SnapshotToken>) {
+        let _ = token;
+    }
+
     /// Asked now and then, between snapshots, by who watches a database: keeps a log that grows because the engine holds it for the
     /// next snapshot at about `limit` bytes. Without an answer of its own: nothing grows.
     ///

@@ -195,14 +195,18 @@ async fn run(
         }
     };
     let finished = match finished {
-        Ok(token) => writer.flush().await.map(|()| token).map_err(Error::from),
+        Ok(token) => {
+            let until_stored = Unstored { engine: Some(job.engine), token };
+            writer.flush().await.map(|()| until_stored).map_err(Error::from)
+        }
         Err(error) => Err(error),
     };
     match finished {
-        Ok(token) => {
+        Ok(until_stored) => {
             let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let info = writer.commit(elapsed, token.as_deref()).await?;
-            Ok((info, token.map(SnapshotToken)))
+            let token = until_stored.token.as_ref().map(|token| &token.0[..]);
+            let info = writer.commit(elapsed, token).await?;
+            Ok((info, until_stored.is_stored()))
         }
         Err(error) => {
             clean_up(writer.abandon()).await;
@@ -309,7 +313,7 @@ async fn write(
 }
 
 /// Ends the snapshot, on a thread that may block.
-async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<Vec<u8>>, Error> {
+async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<SnapshotToken>, Error> {
     let finished = tokio::task::spawn_blocking(move || {
         // The reading thread has sent its last batch and drops its handle next.
         let mut snapshot = snapshot;
@@ -325,5 +329,28 @@ async fn finish(snapshot: Arc<Snapshot>) -> Result<Option<Vec<u8>>, Error> {
     let token = finished
         .await
         .map_err(|error| SnapshotError::engine("end the snapshot of", "the source", error))??;
-    Ok(token.map(|token| token.0))
+    Ok(token)
+}
+
+/// An engine takes what a snapshot held for backed up from the snapshot's end on, which comes before the backup's: unless there is a
+/// backup in the end, it is told.
+struct Unstored {
+    /// None once there is one.
+    engine: Option<Arc<dyn Engine>>,
+    token: Option<SnapshotToken>,
+}
+
+impl Unstored {
+    fn is_stored(mut self) -> Option<SnapshotToken> {
+        self.engine = None;
+        self.token.take()
+    }
+}
+
+impl Drop for Unstored {
+    fn drop(&mut self) {
+        if let Some(engine) = &self.engine {
+            engine.unstored(self.token.as_ref());
+        }
+    }
 }

@@ -120,6 +120,10 @@ impl Engine for RedbEngine {
         }))
     }
 
+    fn unstored(&self, _: Option<&SnapshotToken>) {
+        self.backend.0.is_backed_up(None);
+    }
+
     /// As a backup of an idle database would have, it makes an empty commit each time: what was committed without being durable is in no file.
     fn is_idle(&self) -> Result<bool, SnapshotError> {
         let shared = &self.backend.0;

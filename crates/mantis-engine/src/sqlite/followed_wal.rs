@@ -7,8 +7,9 @@ use mantis_snapshot::{
     Changed, ConsistencyPoint, FrozenPages, Geometry, Outcome, SnapshotError, SnapshotToken,
 };
 
-use super::follower::{Followed, Guard, locked};
+use super::follower::{Followed, locked};
 use super::frozen_wal::FrozenWal;
+use super::guard::Guard;
 use super::outside::WalView;
 use super::wal_mark::WalMark;
 

@@ -22,6 +22,7 @@ mod follower;
 mod frozen_wal;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod guard;
 mod guarded;
 mod header;
 mod hot_journal;

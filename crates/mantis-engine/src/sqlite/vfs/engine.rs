@@ -9,7 +9,7 @@ use mantis_cow::Shelf;
 use mantis_page::{Lsn, PageSize};
 use mantis_snapshot::{
     ConsistencyPoint, Engine, FreezeRequest, FreezeWay, FrozenPages, Geometry, SnapshotError,
-    SourceInfo,
+    SnapshotToken, SourceInfo,
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -321,6 +321,10 @@ impl Engine for SqliteVfsEngine {
     }
 
     /// Only a WAL tells. A connection is opened for each look, and none is kept: it would be in the way of those who change the journal's mode.
+    fn unstored(&self, _: Option<&SnapshotToken>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn is_idle(&self) -> Result<bool, SnapshotError> {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = last else { return Ok(false) };
