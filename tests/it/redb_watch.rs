@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use mantis_backup::cow::CowLimits;
 use mantis_backup::engine::redb::{RedbEngine, SnapshotBackend};
-use mantis_backup::jobs::{Exposure, WatchEvent, WatchJob, taking_turns, watch};
+use mantis_backup::jobs::{Exposure, Turns, WatchEvent, WatchJob, watch};
 use mantis_backup::repo::{BackupInfo, Repository, WriteOptions};
 use mantis_backup::snapshot::Coordinator;
 use mantis_backup::{init_repository, open_redb_snapshot};
 use redb::backends::InMemoryBackend;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 const ROWS: TableDefinition<'_, u64, u64> = TableDefinition::new("rows");
 const EVERY: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ async fn an_idle_redb_costs_the_repository_nothing() {
         every: EVERY,
         max_log: 0,
         rules: None,
-        admission: taking_turns(Arc::new(Semaphore::new(1))),
+        admission: Turns::new().admission(false, "live".into()),
         exposure: Arc::clone(&exposure),
     };
     let (tell, mut told) = mpsc::unbounded_channel();

@@ -190,7 +190,7 @@ impl Search {
 
 impl SourceConfig {
     /// The path, without the engine.
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         Path::new(split_engine(&self.path).1)
     }
 

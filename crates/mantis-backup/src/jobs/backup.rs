@@ -206,7 +206,7 @@ async fn run(
             let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let token = until_stored.token.as_ref().map(|token| &token.0[..]);
             let info = writer.commit(elapsed, token).await?;
-            Ok((info, until_stored.is_stored()))
+            Ok((info, until_stored.stored()))
         }
         Err(error) => {
             clean_up(writer.abandon()).await;
@@ -341,7 +341,7 @@ struct Unstored {
 }
 
 impl Unstored {
-    fn is_stored(mut self) -> Option<SnapshotToken> {
+    fn stored(mut self) -> Option<SnapshotToken> {
         self.engine = None;
         self.token.take()
     }

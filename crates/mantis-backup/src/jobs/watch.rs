@@ -10,7 +10,6 @@ use mantis_repo::{BackupId, BackupInfo, Repository, WriteOptions};
 use mantis_retention::Policy;
 use mantis_snapshot::{Coordinator, Engine, Relief, SnapshotError, SnapshotToken};
 use mantis_stream::ProgressTracker;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::backup::{LOOKS_GOOD_FOR, backup_as_of};
@@ -27,16 +26,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Waits until a backup may be made, or fails where none may; what it returns is held until the backup has ended.
 pub type Admission =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Box<dyn Send>, Error>> + Send + Sync>;
-
-/// An admission by which so many backups take turns, over all watches that share it.
-#[must_use]
-pub fn taking_turns(turns: Arc<Semaphore>) -> Admission {
-    Arc::new(move || {
-        let turn = Arc::clone(&turns).acquire_owned();
-        // Nobody closes it, and without a turn a backup is as good.
-        Box::pin(async move { Ok(Box::new(turn.await.ok()) as Box<dyn Send>) })
-    })
-}
 
 /// What to watch, and how.
 pub struct WatchJob {

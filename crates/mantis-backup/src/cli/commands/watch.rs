@@ -11,7 +11,7 @@ use mantis_engine::sqlite::SqliteOptions;
 use mantis_repo::{Repository, WriteOptions};
 use mantis_snapshot::{Coordinator, Engine, SnapshotConfig};
 use mantis_stream::CancellationToken;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::watch_events::{show, show_change};
 use crate::cli::args::WatchArgs;
@@ -19,12 +19,9 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::Ending;
 use crate::cli::output::time;
 use crate::config::{Found, Search, SourceConfig};
-use crate::jobs::{Admission, Exposure, SharedRules, WatchJob, taking_turns, watch};
+use crate::jobs::{Exposure, SharedRules, Turns, WatchJob, watch};
 use crate::spool::spool_for;
 use crate::{Error, Source, SourceOptions};
-
-/// Backups at once, over all sources.
-const AT_ONCE: usize = 4;
 
 pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Error> {
     if args.name.is_some() && args.sources.len() > 1 {
@@ -40,13 +37,13 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<Ending, Er
         context,
         coordinator: Coordinator::new(SnapshotConfig {
             freeze_timeout: args.freeze_timeout,
-            max_concurrent: AT_ONCE,
+            max_concurrent: Turns::MOST,
             temp_folder: args.temp_folder.clone(),
             ..SnapshotConfig::default()
         }),
         rules: Arc::new(SharedRules::new(repo.clone())),
         repo,
-        admission: taking_turns(Arc::new(Semaphore::new(AT_ONCE))),
+        turns: Turns::new(),
         args: &args,
         sources: Arc::new(sources),
         found: Found::default(),
@@ -117,7 +114,7 @@ struct Watches<'a> {
     args: &'a WatchArgs,
     repo: Repository,
     coordinator: Coordinator,
-    admission: Admission,
+    turns: Turns,
     rules: Arc<SharedRules>,
     sources: Arc<BTreeMap<String, SourceConfig>>,
     /// What patterns found.
@@ -258,7 +255,7 @@ impl Watches<'_> {
             },
             every: args.every,
             max_log: args.max_wal,
-            admission: Arc::clone(&self.admission),
+            admission: self.turns.admission(self.repo.is_remote(), source.path.clone()),
             exposure: Arc::new(Exposure::new()),
             rules: (!policy.is_empty())
                 .then(|| (Arc::clone(&self.rules), (policy, args.policy.zone()))),

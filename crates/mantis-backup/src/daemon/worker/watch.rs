@@ -190,25 +190,24 @@ impl Watch {
             every: plan.every,
             max_log: plan.max_log,
             rules: plan.rules.clone().map(|of_source| (rules, of_source)),
-            admission: self.admission(shared),
+            admission: self.admission(shared, repo.is_remote()),
             exposure: Arc::clone(&self.exposure),
             repo,
         })
     }
 
     /// Backups take turns, leave space free, and do not run beside a prune that is to be alone.
-    fn admission(&self, shared: &Shared) -> Admission {
-        let place = self.plan.place.clone();
-        let (dir, turns, cancel) =
-            (shared.dir.clone(), Arc::clone(&shared.turns), self.cancel.clone());
+    fn admission(&self, shared: &Shared, is_remote: bool) -> Admission {
+        let (place, path) = (self.plan.place.clone(), self.plan.source.path().to_owned());
+        let (dir, turns, cancel) = (shared.dir.clone(), shared.turns.clone(), self.cancel.clone());
         Arc::new(move || {
             let (place, dir, cancel) = (place.clone(), dir.clone(), cancel.clone());
-            let turns = Arc::clone(&turns);
+            let (turns, path) = (turns.clone(), path.clone());
             Box::pin(async move {
                 place.check_space()?;
                 let beside_prunes = turn::to_use(&dir, &place, &cancel).await?;
-                // Nobody closes it, and without a turn a backup is as good.
-                Ok(Box::new((beside_prunes, turns.acquire_owned().await.ok())) as Box<dyn Send>)
+                let turn = turns.take(is_remote, &path).await;
+                Ok(Box::new((beside_prunes, turn)) as Box<dyn Send>)
             })
         })
     }

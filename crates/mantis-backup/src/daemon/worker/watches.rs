@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use mantis_schedule::Outcome;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,8 @@ use super::watch::{Plan, Watch};
 use crate::daemon::{Freshness, News, Report, StateDir, Wanted, Watched};
 use crate::format_time;
 use crate::human::{counted, time};
+use crate::jobs::Turns;
 
-/// Backups of all watches at once.
-const AT_ONCE: usize = 4;
 /// How often it is looked how watches stand.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is told that a watch is as it should be.
@@ -34,7 +33,7 @@ pub(super) struct Shared {
     pub(super) scratch: Arc<PathBuf>,
     pub(super) sources: Arc<Sources>,
     pub(super) freshness: Arc<Freshness>,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) turns: Turns,
     pub(super) repositories: Repositories,
 }
 
@@ -224,7 +223,7 @@ impl Watches {
             scratch: Arc::clone(&jobs.scratch),
             sources: Arc::clone(&jobs.sources),
             freshness: Arc::clone(&jobs.freshness),
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            turns: Turns::new(),
             repositories: Repositories::default(),
         });
         let (running, runtime) = (Arc::clone(&self.running), tokio::runtime::Handle::current());
