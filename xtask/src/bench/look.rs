@@ -32,7 +32,7 @@ fn fetched(said: &str) -> Option<(String, String, String)> {
 
 pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     let base = bench.database("base.db", mib)?;
-    let s3 = start_s3(bench, true)?;
+    let s3 = start_s3(bench, Some(0))?;
     let S3 { credentials, url, .. } = &s3;
     let (work, mantis) = (bench.work.display(), &bench.mantis);
     let local = format!("{work}/repo");

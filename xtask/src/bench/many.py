@@ -1,8 +1,9 @@
-# Many databases watched by one command: prints seconds until each had its first backup, cores' share and MiB while nothing is
+# Many databases watched by one command, into a repository whose objects are in a folder: prints seconds until each had its first backup, cores' share and MiB while nothing is
 # committed, objects of the store that changed meanwhile, and seconds until commits to some of them were in backups.
 import json, os, sqlite3, subprocess, sys, threading, time
 
-mantis, work, count, every, busy = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+mantis, work, repo, folder = sys.argv[1:5]
+count, every, busy = map(int, sys.argv[5:])
 IDLE = 60
 
 
@@ -20,11 +21,11 @@ def write(number, row):
     db.close()
 
 
-def objects(repo):
+def objects():
     found = {}
-    for folder, _, names in os.walk(repo):
+    for inner, _, names in os.walk(folder):
         for name in names:
-            path = os.path.join(folder, name)
+            path = os.path.join(inner, name)
             found[path] = os.stat(path).st_mtime_ns
     return found
 
@@ -43,7 +44,6 @@ def memory(process):
 for number in range(count):
     os.makedirs(os.path.dirname(database(number)), exist_ok=True)
     write(number, 100)
-repo = f"{work}/many-repo"
 subprocess.run([mantis, "-q", "init", "--repo", repo], check=True, stdout=subprocess.DEVNULL)
 watch = subprocess.Popen(
     [mantis, "watch", f"{work}/many/**/*.db", "--every", f"{every}s", "--repo", repo, "--json"],
@@ -81,10 +81,10 @@ try:
     first = time.perf_counter() - start
     # What was read to begin with is let go of.
     time.sleep(2 * every)
-    before, used, since = objects(repo), ticks(watch.pid), time.perf_counter()
+    before, used, since = objects(), ticks(watch.pid), time.perf_counter()
     time.sleep(IDLE)
     share = (ticks(watch.pid) - used) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - since)
-    resident, changed = memory(watch.pid), len(set(before.items()) ^ set(objects(repo).items()))
+    resident, changed = memory(watch.pid), len(set(before.items()) ^ set(objects().items()))
     with lock:
         seen = len(made)
     start = time.perf_counter()

@@ -1,13 +1,16 @@
-"""A relay that acknowledges at once what a server says.
+"""A relay that acknowledges at once what a server says, and lets what it is asked wait for a while, as a network does.
 
 s3s-fs sends the head and the body of an answer apart, and the body waits until the head is acknowledged, which systems put off for 40 ms (Nagle's
 algorithm and delayed acknowledgements).
 
-usage: quick_ack.py PORT SERVERS_PORT
+usage: quick_ack.py PORT SERVERS_PORT MILLISECONDS
 """
 import socket
 import sys
 import threading
+import time
+
+DELAY = int(sys.argv[3]) / 1000
 
 
 def relay(there, here, quick):
@@ -17,6 +20,8 @@ def relay(there, here, quick):
         data = there.recv(1 << 20)
         if not data:
             break
+        if DELAY and not quick:
+            time.sleep(DELAY)
         here.sendall(data)
     try:
         here.shutdown(socket.SHUT_WR)

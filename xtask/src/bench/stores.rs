@@ -72,15 +72,17 @@ fn wait_for(name: &str, port: u16) -> Done {
     Err(format!("{name} does not come up"))
 }
 
-/// Starts one; `quick`: behind a relay that acknowledges at once, for what waits for one answer after another.
-pub(super) fn start_s3(bench: &Bench, quick: bool) -> Result<S3, String> {
+/// Starts one; with `delay`, behind a relay that acknowledges at once, for what waits for one answer after another, and lets each request wait for so many
+/// milliseconds.
+pub(super) fn start_s3(bench: &Bench, delay: Option<u32>) -> Result<S3, String> {
     crate::integration::install_s3s()?;
     let mut port = free_port()?;
     let mut servers = vec![start(bench, port)?];
-    if quick {
+    if let Some(delay) = delay {
         let relay = free_port()?;
         let mut command = Command::new("python3");
-        command.args(["-c", QUICK_ACK, &relay.to_string(), &port.to_string()]);
+        command.args(["-c", QUICK_ACK]);
+        command.args([&relay.to_string(), &port.to_string(), &delay.to_string()]);
         let child = command.spawn().map_err(|error| format!("python3: {error}"))?;
         servers.push(Server(child));
         wait_for("the relay", relay)?;
@@ -96,7 +98,7 @@ pub(super) fn run(bench: &Bench, mib: u64, rounds: u64) -> Done {
     crate::integration::install_moto()?;
     cargo(&["build", "--locked", "--release", "-p", "mantis-backup", "--features", "full"])?;
     let base = bench.database("base.db", mib)?;
-    let server = start_s3(bench, false)?;
+    let server = start_s3(bench, None)?;
     let S3 { endpoint, url: s3, credentials, .. } = &server;
     let (work, mantis) = (bench.work.display(), &bench.mantis);
     let local = format!("{work}/repo");
