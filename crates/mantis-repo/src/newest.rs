@@ -26,13 +26,12 @@ impl Repository {
         if ago.is_zero() {
             return Ok(self.live_sessions().await?.into());
         }
-        let mut look = self.memory().look().await;
-        if let Some((_, sessions)) = look.as_ref().filter(|(began, _)| began.elapsed() < ago) {
-            return Ok(Arc::clone(sessions));
+        if let Some(live) = self.memory().look(ago) {
+            return Ok(live);
         }
-        let (began, sessions) = (Instant::now(), Arc::from(self.live_sessions().await?));
-        *look = Some((began, Arc::clone(&sessions)));
-        Ok(sessions)
+        let (began, live) = (Instant::now(), Arc::from(self.live_sessions().await?));
+        self.memory().looked(began, Arc::clone(&live));
+        Ok(live)
     }
 
     /// The newest backup of a source, with all its segments, and the hash of its manifest. Reads from the

@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
-
 use crate::{BackupInfo, ObjectHash, SegmentRef, SessionId};
 
 /// Sessions that are remembered: the newest. About 800 bytes each.
@@ -43,22 +41,26 @@ struct Known {
     newest: Option<u64>,
     /// The owners of this process's own sessions that have not ended.
     under_way: HashMap<SessionId, String>,
+    look: Option<Look>,
 }
 
-/// The sessions whose backups stood at a look, ascending, and when it began.
-pub(crate) type Look = (Instant, Arc<[SessionId]>);
+/// Which backups there were.
+#[derive(Debug)]
+struct Look {
+    began: Instant,
+    /// The sessions whose backups stood, ascending.
+    live: Arc<[SessionId]>,
+    /// Somebody takes a new look.
+    is_renewed: bool,
+}
 
 /// What is remembered of sessions.
 #[derive(Debug, Default)]
-pub(crate) struct SessionMemory {
-    known: Mutex<Known>,
-    /// Held while it is looked, so that who waits need not look himself.
-    look: AsyncMutex<Option<Look>>,
-}
+pub(crate) struct SessionMemory(Mutex<Known>);
 
 impl SessionMemory {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The largest sequence of any session that was seen, if all were looked at once.
@@ -136,9 +138,26 @@ impl SessionMemory {
         self.known().under_way.get(&session).cloned()
     }
 
-    /// The last look, for one who may take a new one.
-    pub(crate) async fn look(&self) -> AsyncMutexGuard<'_, Option<Look>> {
-        self.look.lock().await
+    /// The last look, if it began no longer ago than that; who is given none takes a new one. Nobody waits for that: one takes it when half the time is
+    /// over, and the others go on with the old one until all of it is.
+    pub(crate) fn look(&self, within: Duration) -> Option<Arc<[SessionId]>> {
+        let mut known = self.known();
+        let look = known.look.as_mut()?;
+        let age = look.began.elapsed();
+        if age < within / 2 || age < within && look.is_renewed {
+            return Some(Arc::clone(&look.live));
+        }
+        look.is_renewed = true;
+        None
+    }
+
+    /// A look was taken.
+    pub(crate) fn looked(&self, began: Instant, live: Arc<[SessionId]>) {
+        let mut known = self.known();
+        // One that began earlier may take longer.
+        if known.look.as_ref().is_none_or(|last| last.began < began) {
+            known.look = Some(Look { began, live, is_renewed: false });
+        }
     }
 
     /// The segments of a session, if they were listed not long ago.
@@ -191,8 +210,31 @@ mod tests {
         memory.forget_own(&info.meta.source);
         assert_eq!(memory.own(&info.meta.source), None);
         assert!(memory.committed(session).is_some());
+        memory.began(other, "me");
+        assert_eq!(memory.owner(other).as_deref(), Some("me"));
+        memory.ended(other);
+        assert_eq!(memory.owner(other), None);
         memory.made(&info, hash, &[]);
         memory.doubt();
         assert!(memory.own(&info.meta.source).is_none() && memory.segments(session).is_none());
+    }
+
+    #[test]
+    fn one_takes_a_new_look_and_nobody_waits_for_it() {
+        let memory = SessionMemory::default();
+        let long = Duration::from_secs(1000);
+        assert_eq!(memory.look(long), None, "there was none");
+        let live: Arc<[SessionId]> = [SessionId { sequence: 1, unique: [1; 16] }].into();
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        memory.looked(ago(5), Arc::clone(&live));
+        assert_eq!(memory.look(long), Some(Arc::clone(&live)));
+        let short = Duration::from_secs(8);
+        assert_eq!(memory.look(short), None, "it is to be renewed");
+        assert_eq!(memory.look(short), Some(live), "until it is, it will do");
+        assert_eq!(memory.look(Duration::from_secs(4)), None);
+        let newer: Arc<[SessionId]> = Arc::default();
+        memory.looked(ago(1), Arc::clone(&newer));
+        memory.looked(ago(2), [SessionId { sequence: 2, unique: [2; 16] }].into());
+        assert_eq!(memory.look(short), Some(newer), "the other one took longer");
     }
 }
