@@ -13,6 +13,7 @@ use crate::segment_builder::{FOOTER_LEN, FOOTER_MAGIC, footer_sum};
 use crate::segment_index::{MAX_PAGE_COUNT, SegmentIndex};
 use crate::session_records::{SessionOutcome, create_outcome, read_intent, read_outcome};
 use crate::{ObjectHash, Place, Purpose, RepoError, Repository, SegmentRef, Session, SessionId};
+use futures::future::join_all;
 use futures::{Stream, StreamExt};
 
 /// The largest segment index that is read, in bytes.
@@ -87,31 +88,41 @@ impl Session {
         begun.retain(|session| {
             Some(*session) > after && *session != self.id() && !is_ours(*session)
         });
-        let states = begun.into_iter().rev().map(|session| {
-            let repo = repo.clone();
-            async move { (session, state(&repo, session).await) }
-        });
-        let mut states = futures::stream::iter(states).buffered(CALLS);
-        while let Some((session, state)) = states.next().await {
+        begun.reverse();
+        for some in begun.chunks(CALLS) {
+            let states = join_all(some.iter().map(|session| state(&repo, *session))).await;
+            for (session, state) in some.iter().zip(states) {
+                if leftovers.sessions.len() < MAX_SESSIONS
+                    && self.is_given_up(*session, state, &is_dead).await?
+                {
+                    leftovers.sessions.push(repo.segments_of(*session).await?);
+                }
+            }
             if leftovers.sessions.len() == MAX_SESSIONS {
                 break;
-            }
-            let fenced = match state {
-                Ok(State::Ended { fenced }) => fenced,
-                Ok(State::UnderWay { owner }) => {
-                    let salt = self.salt();
-                    is_dead(&owner)
-                        && create_outcome(&repo, session, &SessionOutcome::Fenced, salt).await?
-                }
-                Err(error) if error.is_damage() => false,
-                Err(error) => return Err(error),
-            };
-            if fenced {
-                leftovers.sessions.push(repo.segments_of(session).await?);
             }
         }
         leftovers.sessions.retain(|segments| !segments.is_empty());
         Ok(leftovers)
+    }
+
+    /// Whether a session is fenced; where its process is dead, it is from here on.
+    async fn is_given_up(
+        &mut self,
+        session: SessionId,
+        state: Result<State, RepoError>,
+        is_dead: &(impl Fn(&str) -> bool + Send),
+    ) -> Result<bool, RepoError> {
+        match state {
+            Ok(State::Ended { fenced }) => Ok(fenced),
+            Ok(State::UnderWay { owner }) if is_dead(&owner) => {
+                let salt = self.salt();
+                create_outcome(&self.repo, session, &SessionOutcome::Fenced, salt).await
+            }
+            Ok(State::UnderWay { .. }) => Ok(false),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
 /// How long a call may take after one that was given up, until one succeeds: cleaning up must not wait once more for a
 /// store that is gone.
 const AFTER_GONE: Duration = Duration::from_secs(5);
+/// What looking at an object is called.
+const LOOK: &str = "look at";
 /// How long tries fail before someone is told.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -154,23 +156,25 @@ impl RetrySink {
         self.gone.store(gone, Ordering::Relaxed);
         done
     }
-}
 
-#[async_trait]
-impl Sink for RetrySink {
-    fn location(&self) -> String {
-        self.inner.location()
+    /// Has a call made in a task of its own, which ends with the one that waits for it.
+    ///
+    /// Of several calls of one task, as in a buffered stream, only those get on that are waited for; what has a place among the calls
+    /// at once and is not waited for would keep it from what is, for ever. And they would share one core.
+    async fn apart<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        object: String,
+        call: impl Future<Output = Result<T, SinkError>> + Send + 'static,
+    ) -> Result<T, SinkError> {
+        let mut task = JoinSet::new();
+        task.spawn(call);
+        let done = task.join_next().await.and_then(Result::ok);
+        let broken = || SinkError::new(SinkErrorKind::Other, doing, object, self.location());
+        done.unwrap_or_else(|| Err(broken()))
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn clock_skew_ms(&self) -> Option<i64> {
-        self.inner.clock_skew_ms()
-    }
-
-    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+    async fn create(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
         self.upload.pass(payload.len() as usize).await;
         let unsure = AtomicBool::new(false);
         let put = || async {
@@ -198,42 +202,69 @@ impl Sink for RetrySink {
         done
     }
 
-    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
-        // A task of its own for each read: several in one task would share one core.
-        let read = || {
-            let (inner, key, span) = (Arc::clone(&self.inner), key.clone(), span.clone());
-            let location = self.location();
-            async move {
-                let mut task = JoinSet::new();
-                let name = key.clone();
-                task.spawn(async move { inner.get(&key, span).await });
-                task.join_next().await.and_then(Result::ok).unwrap_or_else(|| {
-                    Err(SinkError::new(SinkErrorKind::Other, "read", name, location))
-                })
-            }
-        };
+    async fn read(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        let read = || self.inner.get(key, span.clone());
         let bytes = self.again("read", key.as_str(), read).await?;
         metrics::counter!("mantis_store_bytes_total", "direction" => "down")
             .increment(bytes.len() as u64);
         self.download.pass(bytes.len()).await;
         Ok(bytes)
     }
+}
+
+#[async_trait]
+impl Sink for RetrySink {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.inner.clock_skew_ms()
+    }
+
+    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+        let (sink, key) = (self.clone(), key.clone());
+        self.apart("create", key.to_string(), async move { sink.create(&key, payload).await }).await
+    }
+
+    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        let (sink, key) = (self.clone(), key.clone());
+        self.apart("read", key.to_string(), async move { sink.read(&key, span).await }).await
+    }
 
     async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError> {
-        self.again("look at", key.as_str(), || self.inner.stat(key)).await
+        let (sink, key) = (self.clone(), key.clone());
+        let name = key.to_string();
+        let call = async move { sink.again(LOOK, key.as_str(), || sink.inner.stat(&key)).await };
+        self.apart(LOOK, name, call).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
-        self.again("list", folder, || self.inner.list(folder)).await
+        let (sink, folder) = (self.clone(), folder.to_owned());
+        let name = folder.clone();
+        let call = async move { sink.again("list", &folder, || sink.inner.list(&folder)).await };
+        self.apart("list", name, call).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
-        self.again("delete", key.as_str(), || self.inner.delete(key)).await
+        let (sink, key) = (self.clone(), key.clone());
+        let name = key.to_string();
+        let call =
+            async move { sink.again("delete", key.as_str(), || sink.inner.delete(&key)).await };
+        self.apart("delete", name, call).await
     }
 
     async fn delete_many(&self, keys: &[ObjectKey]) -> Result<(), SinkError> {
-        let what = format!("{} objects", keys.len());
-        self.again("delete", &what, || self.inner.delete_many(keys)).await
+        let (sink, keys) = (self.clone(), keys.to_vec());
+        let name = format!("{} objects", keys.len());
+        let what = name.clone();
+        let call =
+            async move { sink.again("delete", &what, || sink.inner.delete_many(&keys)).await };
+        self.apart("delete", name, call).await
     }
 
     fn locks(&self) -> bool {
@@ -241,104 +272,29 @@ impl Sink for RetrySink {
     }
 
     async fn locked_until(&self, key: &ObjectKey) -> Result<Option<SystemTime>, SinkError> {
-        self.again("look at", key.as_str(), || self.inner.locked_until(key)).await
+        let (sink, key) = (self.clone(), key.clone());
+        let name = key.to_string();
+        let call =
+            async move { sink.again(LOOK, key.as_str(), || sink.inner.locked_until(&key)).await };
+        self.apart(LOOK, name, call).await
     }
 
     async fn settle(&self, folder: &str) -> Result<(), SinkError> {
-        self.again("settle", folder, || self.inner.settle(folder)).await
+        let (sink, folder) = (self.clone(), folder.to_owned());
+        let name = folder.clone();
+        let call =
+            async move { sink.again("settle", &folder, || sink.inner.settle(&folder)).await };
+        self.apart("settle", name, call).await
     }
 
     async fn sweep(&self, before: SystemTime) -> Result<u64, SinkError> {
-        self.again("tidy up", "temporary files", || self.inner.sweep(before)).await
+        let (sink, what) = (self.clone(), "temporary files");
+        let call = async move { sink.again("tidy up", what, || sink.inner.sweep(before)).await };
+        self.apart("tidy up", what.to_owned(), call).await
     }
 }
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
-mod tests {
-    use super::*;
-    use crate::{Fault, FaultSink, MemorySink};
-
-    const UNAVAILABLE: SinkErrorKind = SinkErrorKind::Unavailable;
-
-    fn key() -> ObjectKey {
-        ObjectKey::new("a/b").unwrap()
-    }
-
-    /// A sink whose calls fail by a plan, and the one around it.
-    fn faulty(attempts: u32) -> (MemorySink, FaultSink, RetrySink) {
-        let memory = MemorySink::new();
-        let faults = FaultSink::new(Arc::new(memory.clone()));
-        let config = StreamConfig {
-            attempts,
-            delay: Duration::from_secs(1),
-            timeout: Duration::from_secs(60),
-            ..StreamConfig::default()
-        };
-        (memory, faults.clone(), RetrySink::new(Arc::new(faults), config))
-    }
-
-    #[tokio::test]
-    async fn passes_the_conformance_suite() {
-        let (_, _, sink) = faulty(3);
-        crate::conformance::check_sink(Arc::new(sink)).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_creation_whose_answer_was_lost_is_settled_by_reading_back() {
-        let (memory, faults, sink) = faulty(3);
-        faults.fail_once(0, Fault::After(UNAVAILABLE));
-        sink.put_new(&key(), "mine".into()).await.unwrap();
-        assert_eq!(memory.get(&key(), Span::Whole { limit: 9 }).await.unwrap(), "mine");
-        // The reading back fails too.
-        let (_, faults, sink) = faulty(4);
-        faults.fail_once(0, Fault::After(UNAVAILABLE));
-        faults.fail_once(2, Fault::Before(UNAVAILABLE));
-        sink.put_new(&key(), "mine".into()).await.unwrap();
-        // Somebody else's is not ours, whatever was lost.
-        let (memory, faults, sink) = faulty(3);
-        memory.put_new(&key(), "theirs".into()).await.unwrap();
-        faults.fail_once(0, Fault::Before(UNAVAILABLE));
-        let error = sink.put_new(&key(), "mine".into()).await.unwrap_err();
-        assert!(error.is_already_exists());
-        // And what was there before any try is not ours either, though it be the same.
-        let error = sink.put_new(&key(), "theirs".into()).await.unwrap_err();
-        assert!(error.is_already_exists());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tries_are_counted_and_what_cannot_succeed_is_tried_once() {
-        let (_, faults, sink) = faulty(4);
-        faults.fail_from(0, Fault::Before(UNAVAILABLE));
-        let start = Instant::now();
-        assert!(sink.stat(&key()).await.unwrap_err().is_retryable());
-        assert_eq!(faults.calls(), 4);
-        // Waits of one, two and four seconds, each lengthened by chance.
-        assert!((3..30).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-        let (_, faults, sink) = faulty(4);
-        faults.fail_from(0, Fault::Before(SinkErrorKind::PermissionDenied));
-        assert!(!sink.list("a").await.unwrap_err().is_retryable());
-        assert_eq!(faults.calls(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_ends_in_its_time_and_those_after_it_sooner_until_one_succeeds() {
-        let (_, faults, sink) = faulty(100);
-        faults.fail_from(0, Fault::Before(UNAVAILABLE));
-        let start = Instant::now();
-        let error = sink.stat(&key()).await.unwrap_err();
-        assert!(
-            error_chain(&error).contains("not done within 60 s; the last try"),
-            "{}",
-            error_chain(&error)
-        );
-        assert_eq!(start.elapsed().as_secs(), 60);
-        let calls = faults.calls();
-        assert!(sink.delete(&key()).await.is_err());
-        assert_eq!((faults.calls(), start.elapsed().as_secs()), (calls + 1, 60));
-        faults.fail_from(u64::MAX, Fault::Before(UNAVAILABLE));
-        sink.put_new(&key(), "a".into()).await.unwrap();
-        faults.fail_once(faults.calls(), Fault::Before(UNAVAILABLE));
-        sink.stat(&key()).await.unwrap();
-    }
-}
+#[path = "retry_sink_tests.rs"]
+mod tests;
