@@ -67,7 +67,8 @@ async fn state(repo: &Repository, session: SessionId) -> Result<State, RepoError
 
 impl Session {
     /// Takes over what dead sessions left, and those that were fenced before, by a collector or by one that died
-    /// itself after that; only such as began after `after`, the session of the backup that this one is built on.
+    /// itself after that; only such as began after `after`, the session of the backup that this one is built on. Where this open repository
+    /// made that one, nothing is looked for: it removed itself what failed since.
     /// `is_dead` tells from a session's owner whether its process is gone for sure; one that it is wrong about loses
     /// its backup, and nothing else.
     ///
@@ -80,6 +81,9 @@ impl Session {
     ) -> Result<Leftovers, RepoError> {
         let repo = self.repo.clone();
         let mut leftovers = Leftovers::default();
+        if after.is_some_and(|after| repo.memory().made_here(after)) {
+            return Ok(leftovers);
+        }
         let mut begun = repo.sessions_in(Place::SESSIONS).await?;
         if let Some(newest) = begun.last() {
             repo.memory().saw(newest.sequence, false);

@@ -63,19 +63,20 @@ impl Session {
     /// The newest backup of a source that the next one can be built on; none where there is none, where all of its stack would be
     /// stored again, or where anything about it is doubtful.
     ///
-    /// The order of the steps is part of the collectors' protocol: this session was announced before; what
-    /// collectors condemned is read first, then which backups there are, then whether the segments are there.
+    /// The order of the steps is part of the collectors' protocol: this session was announced before; which backups there are is read, and what
+    /// collectors condemned, then whether the segments are there. Of the first two either may come first; what was condemned matters only where
+    /// there is something to build on.
     ///
     /// # Errors
     /// What the store reports.
     pub async fn parent(&self, source: &str) -> Result<Option<Parent>, RepoError> {
         let repo = &self.repo;
-        let condemned = repo.condemned().await?;
         let newest = match repo.own_newest_of(source).await? {
             None => repo.newest_of(source, self.looks_good_for).await?,
             own => own,
         };
         let Some((manifest, hash)) = newest else { return Ok(None) };
+        let condemned = repo.condemned().await?;
         let id = manifest.info.id;
         if manifest.keys()?.iter().any(|key| condemned.contains(key)) {
             tracing::info!(%id, "a collector is about to free what this backup is made of");

@@ -111,6 +111,11 @@ impl SessionMemory {
         self.known().own.get(source).copied()
     }
 
+    /// Whether a session made the newest backup of a source by this process.
+    pub(crate) fn made_here(&self, session: SessionId) -> bool {
+        self.known().own.values().any(|(own, _)| *own == session)
+    }
+
     /// That backup is not to be built on any more.
     pub(crate) fn forget_own(&self, source: &str) {
         self.known().own.remove(source);

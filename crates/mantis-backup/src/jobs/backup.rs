@@ -22,6 +22,9 @@ use crate::{Error, clock};
 /// a fleet is as short, so that who takes over from another sees what that one did.
 pub(crate) const LOOKS_GOOD_FOR: Duration = Duration::from_secs(2);
 
+/// Bytes of a database from which on an interrupted backup of it is gone on with.
+const WORTH_GOING_ON: u64 = 4 << 20;
+
 /// Bytes of a database for each of the others that its first backup is compared with.
 const PER_OTHER: u64 = 64 << 10;
 
@@ -106,9 +109,15 @@ pub(super) async fn backup_as_of(
     }
 }
 
-/// What interrupted backups left, for one that may rely on it. Where it cannot be had, all is sent again.
-async fn leftovers(job: &BackupJob, session: &mut Session, parent: Option<&Parent>) -> Leftovers {
-    if job.full {
+/// What interrupted backups left, for one that may rely on it. Where it cannot be had, all is sent again; so is a small database, as looking for
+/// what is left of it costs as much.
+async fn leftovers(
+    job: &BackupJob,
+    snapshot: &Snapshot,
+    session: &mut Session,
+    parent: Option<&Parent>,
+) -> Leftovers {
+    if job.full || snapshot.geometry().byte_len < WORTH_GOING_ON {
         return Leftovers::default();
     }
     session
@@ -150,7 +159,7 @@ async fn run(
         }
     };
     let meta = describe(&job, &snapshot, taken_at);
-    let leftovers = leftovers(&job, &mut session, parent.as_ref()).await;
+    let leftovers = leftovers(&job, &snapshot, &mut session, parent.as_ref()).await;
     let since = changed_since(parent, &snapshot);
     let others = match &since {
         Ok((None, _)) if !job.full => {

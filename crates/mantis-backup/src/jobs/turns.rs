@@ -1,40 +1,64 @@
 //! Turns that the backups of many watches take.
 //!
 //! A backup of a small database to a store over a network waits for answers most of the time, one after another, and takes little memory:
-//! more of them at once protect more databases in the same time. Of large ones, and to a disk, so many at once as keep the machine busy are enough.
+//! more of them at once protect more databases in the same time, as long as the store answers as quickly as before. Where it does not, more of them only
+//! keep each other waiting, and whatever else asks the store. Of large ones, and to a disk, so many at once as keep the machine busy are enough.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Admission;
 
 /// Backups at once of small databases to stores over a network.
 const MOST: u32 = 16;
-/// Backups at once of others.
+/// Backups at once of others, and of those where the store takes its time.
 const FEW: u32 = 4;
+/// What each of these takes of all turns.
+const LARGE: u32 = MOST / FEW;
 /// Bytes of a small database's file at most.
 const SMALL: u64 = 4 << 20;
+/// A backup of one that takes no longer has others join it.
+const QUICK: Duration = Duration::from_secs(1);
+/// One that takes longer has fewer run at once.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Turns over all watches that share them.
 #[derive(Debug, Clone)]
-pub struct Turns(Arc<Semaphore>);
+pub struct Turns {
+    all: Arc<Semaphore>,
+    /// What a small one to a store over a network takes of them: from 1 to [`LARGE`].
+    share: Arc<AtomicU32>,
+}
 
 /// A turn, until it is dropped.
-pub(crate) type Turn = Option<OwnedSemaphorePermit>;
+pub(crate) struct Turn {
+    _permits: Option<OwnedSemaphorePermit>,
+    /// Of a small one: since when, and what is told how long it took.
+    small: Option<(Instant, Arc<AtomicU32>)>,
+}
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(Self::MOST)))
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some((since, share)) = &self.small else { return };
+        let took = since.elapsed();
+        let next = |share: u32| match took {
+            quick if quick <= QUICK => Some((share / 2).max(1)),
+            slow if slow >= SLOW => Some((share * 2).min(LARGE)),
+            _ => None,
+        };
+        // None where it is to stay as it is.
+        let _ = share.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 }
 
-/// The part of all turns that a backup takes.
-const fn share(is_remote: bool, len: Option<u64>) -> u32 {
-    match len {
-        Some(..=SMALL) if is_remote => 1,
-        _ => MOST / FEW,
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(Self::MOST)), share: Arc::new(AtomicU32::new(LARGE)) }
     }
 }
 
@@ -51,8 +75,12 @@ impl Turns {
     /// Waits for a turn to back up the database in a file, to a store over a network or not.
     pub(crate) async fn take(&self, is_remote: bool, path: &Path) -> Turn {
         let len = std::fs::metadata(path).ok().map(|metadata| metadata.len());
+        let is_small = is_remote && len.is_some_and(|len| len <= SMALL);
+        let share = if is_small { self.share.load(Ordering::Relaxed) } else { LARGE };
         // Nobody closes it, and without a turn a backup is as good.
-        Arc::clone(&self.0).acquire_many_owned(share(is_remote, len)).await.ok()
+        let permits = Arc::clone(&self.all).acquire_many_owned(share).await.ok();
+        let small = is_small.then(|| (Instant::now(), Arc::clone(&self.share)));
+        Turn { _permits: permits, small }
     }
 
     /// An admission by which backups of the database in a file take turns with those of all others.
@@ -74,27 +102,49 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn many_small_ones_far_away_and_few_others() {
+    fn file(folder: &Path, len: u64) -> PathBuf {
+        let path = folder.join(len.to_string());
+        std::fs::File::create(&path).unwrap().set_len(len).unwrap();
+        path
+    }
+
+    /// As many turns as there are now.
+    fn all_of(turns: &Turns, is_remote: bool, path: &Path) -> Vec<Turn> {
+        std::iter::from_fn(|| turns.take(is_remote, path).now_or_never()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_small_ones_where_the_store_is_quick_and_few_others() {
         let folder = tempfile::tempdir().unwrap();
-        let of_len = |name: &str, len: u64| {
-            let path = folder.path().join(name);
-            std::fs::File::create(&path).unwrap().set_len(len).unwrap();
-            path
-        };
-        let (small, large) = (of_len("small", SMALL), of_len("large", SMALL + 1));
+        let (small, large) = (file(folder.path(), SMALL), file(folder.path(), SMALL + 1));
         let missing = folder.path().join("missing");
-        for (is_remote, path, at_once) in
-            [(true, &small, MOST), (true, &large, FEW), (true, &missing, FEW), (false, &small, FEW)]
+        let turns = Turns::new();
+        for (is_remote, path) in [(true, &small), (true, &large), (true, &missing), (false, &small)]
         {
             let turns = Turns::new();
-            let mut taken = Vec::new();
-            while let Some(turn) = turns.take(is_remote, path).now_or_never() {
-                taken.push(turn);
-            }
-            assert_eq!(taken.len(), at_once as usize, "{is_remote} {}", path.display());
-            drop(taken.pop());
-            assert!(turns.take(is_remote, path).now_or_never().is_some());
+            let taken = all_of(&turns, is_remote, path);
+            assert_eq!(taken.len(), FEW as usize, "{is_remote} {}", path.display());
         }
+        // Quick ones have others join them.
+        drop(all_of(&turns, true, &small));
+        assert_eq!(all_of(&turns, true, &small).len(), MOST as usize);
+        let held = all_of(&turns, true, &small);
+        assert!(turns.take(true, &large).now_or_never().is_none());
+        tokio::time::advance(SLOW).await;
+        drop(held);
+        assert_eq!(all_of(&turns, true, &small).len(), FEW as usize, "they took long");
+        assert_eq!(all_of(&turns, true, &large).len(), FEW as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_neither_is_quick_nor_slow_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (turns, small) = (Turns::new(), file(folder.path(), 1));
+        drop(turns.take(true, &small).await);
+        let before = all_of(&turns, true, &small);
+        let count = before.len();
+        tokio::time::advance((QUICK + SLOW) / 2).await;
+        drop(before);
+        assert_eq!(all_of(&turns, true, &small).len(), count);
     }
 }
