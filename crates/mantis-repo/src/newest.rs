@@ -18,7 +18,7 @@ fn undamaged<T>(read: Result<Option<T>, RepoError>) -> Result<Option<T>, RepoErr
 }
 
 impl Repository {
-    /// As [`Self::live_sessions`], of a look that began no longer ago; a new one where there is none.
+    /// As [`Self::live_sessions`], of a look that began no longer ago, or took long; a new one where there is none.
     pub(crate) async fn live_sessions_within(
         &self,
         ago: Duration,
@@ -30,7 +30,7 @@ impl Repository {
             return Ok(live);
         }
         let (began, live) = (Instant::now(), Arc::from(self.live_sessions().await?));
-        self.memory().looked(began, Arc::clone(&live));
+        self.memory().looked(began, began.elapsed(), Arc::clone(&live));
         Ok(live)
     }
 

@@ -126,7 +126,8 @@ impl Session {
         Ok(session)
     }
 
-    /// The same session, which need not ask the store which backups there are where this open repository did within so long.
+    /// The same session, which need not ask the store which backups there are where this open repository did within so long, or, where asking takes
+    /// long, within twenty times as long as that took.
     ///
     /// Thousands of first backups in a row list all backups once then, not once each. What is found is asked whether it still stands. Where
     /// somebody else made a backup of the same source meanwhile, this one stores more than it need; nothing else can come of it.

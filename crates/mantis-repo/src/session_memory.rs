@@ -26,6 +26,8 @@ const MOST_FOLDERS: usize = 1 << 12;
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// How long segments are taken to be where they were.
 const THERE_FOR: Duration = Duration::from_secs(600);
+/// A look is good for so many times as long as it took, if that is longer than asked for: a slow store is not to be kept busy by looks.
+const LOOKS_REST: u32 = 20;
 
 /// The segments of a session, and their lengths.
 pub(crate) type Folder = Arc<HashMap<ObjectHash, u64>>;
@@ -48,6 +50,7 @@ struct Known {
 #[derive(Debug)]
 struct Look {
     began: Instant,
+    took: Duration,
     /// The sessions whose backups stood, ascending.
     live: Arc<[SessionId]>,
     /// Somebody takes a new look.
@@ -143,12 +146,12 @@ impl SessionMemory {
         self.known().under_way.get(&session).cloned()
     }
 
-    /// The last look, if it began no longer ago than that; who is given none takes a new one. Nobody waits for that: one takes it when half the time is
-    /// over, and the others go on with the old one until all of it is.
+    /// The last look, if it began no longer ago than that, or took a good part of it; who is given none takes a new one. Nobody waits for that: one takes
+    /// it when half the time is over, and the others go on with the old one until all of it is.
     pub(crate) fn look(&self, within: Duration) -> Option<Arc<[SessionId]>> {
         let mut known = self.known();
         let look = known.look.as_mut()?;
-        let age = look.began.elapsed();
+        let (age, within) = (look.began.elapsed(), within.max(look.took * LOOKS_REST));
         if age < within / 2 || age < within && look.is_renewed {
             return Some(Arc::clone(&look.live));
         }
@@ -156,12 +159,12 @@ impl SessionMemory {
         None
     }
 
-    /// A look was taken.
-    pub(crate) fn looked(&self, began: Instant, live: Arc<[SessionId]>) {
+    /// A look was taken, until now.
+    pub(crate) fn looked(&self, began: Instant, took: Duration, live: Arc<[SessionId]>) {
         let mut known = self.known();
         // One that began earlier may take longer.
         if known.look.as_ref().is_none_or(|last| last.began < began) {
-            known.look = Some(Look { began, live, is_renewed: false });
+            known.look = Some(Look { began, took, live, is_renewed: false });
         }
     }
 
@@ -231,15 +234,19 @@ mod tests {
         assert_eq!(memory.look(long), None, "there was none");
         let live: Arc<[SessionId]> = [SessionId { sequence: 1, unique: [1; 16] }].into();
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-        memory.looked(ago(5), Arc::clone(&live));
+        let quick = Duration::ZERO;
+        memory.looked(ago(5), quick, Arc::clone(&live));
         assert_eq!(memory.look(long), Some(Arc::clone(&live)));
         let short = Duration::from_secs(8);
         assert_eq!(memory.look(short), None, "it is to be renewed");
         assert_eq!(memory.look(short), Some(live), "until it is, it will do");
         assert_eq!(memory.look(Duration::from_secs(4)), None);
         let newer: Arc<[SessionId]> = Arc::default();
-        memory.looked(ago(1), Arc::clone(&newer));
-        memory.looked(ago(2), [SessionId { sequence: 2, unique: [2; 16] }].into());
+        memory.looked(ago(1), quick, Arc::clone(&newer));
+        memory.looked(ago(2), quick, [SessionId { sequence: 2, unique: [2; 16] }].into());
         assert_eq!(memory.look(short), Some(newer), "the other one took longer");
+        let memory = SessionMemory::default();
+        memory.looked(ago(10), Duration::from_secs(2), Arc::default());
+        assert!(memory.look(short).is_some(), "it took so long that it is good for 40 s");
     }
 }
