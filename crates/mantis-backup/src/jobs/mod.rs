@@ -26,6 +26,7 @@ mod watch;
 mod watch_catch_up;
 mod watch_queue;
 
+#[cfg(feature = "daemon")]
 pub(crate) use backup::LOOKS_GOOD_FOR;
 pub use backup::{BackupJob, backup};
 pub use copy::{Copied, CopyJob, copy};
