@@ -120,11 +120,15 @@ async fn prove(url: &str, expected: &[i64]) -> Duration {
     let repo = open_repository(url, &[]).await.unwrap();
     let name = |number: usize| format!("all/{}/{number}.db", number / 100);
     let mut missing: BTreeSet<usize> = (0..expected.len()).collect();
+    let mut looked_at = BTreeMap::new();
     while !missing.is_empty() {
         assert!(began.elapsed() < PATIENCE, "{missing:?} are not in backups");
         let newest = newest(&repo).await;
         for number in missing.clone() {
             let Some(backup) = newest.get(&name(number)) else { continue };
+            if looked_at.insert(number, backup.id) == Some(backup.id) {
+                continue;
+            }
             let has = rows(&repo, backup).await;
             assert!(has <= expected[number], "{number}: a row that nobody committed");
             if has == expected[number] {
