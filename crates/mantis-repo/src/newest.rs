@@ -72,7 +72,13 @@ impl Repository {
             }
         }
         drop(reads);
-        let Some(newest) = newest else { return Ok(None) };
+        let Some(newest) = newest else {
+            if !looked_within.is_zero() {
+                // That there is none is believed of a repository that is there.
+                self.check_identity().await?;
+            }
+            return Ok(None);
+        };
         let standing = self.read_standing_whole(newest.info.session).await?;
         if standing.is_none() && !looked_within.is_zero() {
             return Box::pin(self.newest_of(source, Duration::ZERO)).await;
@@ -101,6 +107,8 @@ impl Repository {
         let Some((session, hash)) = self.memory().own(source) else { return Ok(None) };
         let found = self.read_standing_whole(session).await?.filter(|found| found.1 == hash);
         if found.is_none() {
+            // The whole repository may not be there, and be back later.
+            self.check_identity().await?;
             self.memory().forget_own(source);
         }
         Ok(found)

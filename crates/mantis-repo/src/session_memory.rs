@@ -119,9 +119,11 @@ impl SessionMemory {
         self.known().own.values().any(|(own, _)| *own == session)
     }
 
-    /// That backup is not to be built on any more.
+    /// That backup is not to be built on any more. Others may have been made here since the last look.
     pub(crate) fn forget_own(&self, source: &str) {
-        self.known().own.remove(source);
+        let mut known = self.known();
+        known.own.remove(source);
+        known.look = None;
     }
 
     /// Something went wrong: what was remembered to be there is looked at again.
@@ -129,6 +131,7 @@ impl SessionMemory {
         let mut known = self.known();
         known.own.clear();
         known.folders.clear();
+        known.look = None;
     }
 
     /// A session of this process begins.

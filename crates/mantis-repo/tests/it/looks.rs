@@ -6,7 +6,7 @@ use std::time::Duration;
 use mantis_repo::{
     BackupInfo, BackupWriter, IndexCache, PruneOptions, Purpose, Repository, Session, UnixMillis,
 };
-use mantis_sink::{Call, MemorySink, RecordingSink, Sink};
+use mantis_sink::{Call, LocalSink, MemorySink, RecordingSink, Sink};
 use mantis_stream::Compression;
 
 use crate::world::{backup, content, meta, plain, restore, write};
@@ -145,4 +145,23 @@ async fn what_was_freed_is_not_built_on_whatever_the_cache_says() {
     session.abandon().await;
     let made = watched(&here, 13, "a", Duration::ZERO).await;
     assert_eq!(restore(&there, &made).await.unwrap(), content(13, 40));
+}
+
+/// A store whose disk is away has none of the objects that are asked for: that is no reason to store every page anew.
+#[tokio::test]
+async fn a_repository_that_is_away_is_not_taken_for_one_without_backups() {
+    let folder = tempfile::tempdir().unwrap();
+    let (place, away) = (folder.path().join("repo"), folder.path().join("away"));
+    let store: Arc<dyn Sink> = Arc::new(LocalSink::new(&place));
+    let here = Repository::init(store, [1; 32], UnixMillis(1), None).await.unwrap();
+    let made = watched(&here, 10, "a", LONG).await;
+    let session = begin(&here, 11, "here", LONG).await;
+    assert!(session.parent("b").await.unwrap().is_none());
+    std::fs::rename(&place, &away).unwrap();
+    for source in ["a", "b"] {
+        assert!(session.parent(source).await.is_err(), "{source}");
+    }
+    std::fs::rename(&away, &place).unwrap();
+    assert_eq!(session.parent("a").await.unwrap().unwrap().info().id, made.id);
+    session.abandon().await;
 }
