@@ -32,8 +32,9 @@ impl Watch {
     /// Where it cannot be.
     #[must_use]
     pub fn start(world: &World, arguments: &[&str]) -> Self {
+        let log = std::fs::File::create(world.path("watch.log")).unwrap();
         let mut child =
-            world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            world.command(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let events: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (told, lines) = (Arc::clone(&events), BufReader::new(child.stdout.take().unwrap()));
         std::thread::spawn(move || {
