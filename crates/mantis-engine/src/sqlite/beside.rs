@@ -44,9 +44,9 @@ impl Beside {
         }
         let Ok(log) = Handle::log(connection) else { return false };
         for _ in 0..TRIES {
-            let [wal, _] = named(path);
-            let (before, named) = (log.len(), wal.map(|wal| wal.len()));
-            // Others may be writing to it.
+            // Others may be writing to it: what the name tells is asked in between.
+            let before = log.len();
+            let named = named(path)[0].as_ref().map(Metadata::len);
             if let (Ok(before), Ok(after), Some(named)) = (before, log.len(), named)
                 && (before.min(after)..=before.max(after)).contains(&named)
             {
