@@ -59,14 +59,13 @@ fn moments_wait_while_the_store_is_gone_and_all_become_backups() {
         let times: Vec<&str> =
             since.iter().map(|backup| backup["created_at"].as_str().unwrap()).collect();
         assert!(times.is_sorted(), "{times:?}");
-        // On a busy machine there are more of them, and on a full stack of layers of one size every page is stored again.
-        let is_full_stack = backups(&world).len() >= 32;
-        let are_incremental = since.iter().all(|backup| backup["kind"] == "incremental");
-        assert!(are_incremental || is_full_stack, "{since:?}");
+        // Only on a full stack, of 32 layers of one size, every page is stored again: on a busy machine there are as many.
+        let all = backups(&world);
+        let full: Vec<usize> = (0..all.len()).filter(|at| all[*at]["kind"] == "full").collect();
+        assert!(full.windows(2).all(|two| two[1] - two[0] >= 32), "{full:?}");
     }
     let log = std::fs::read_to_string(world.path("watch.log")).unwrap();
-    // More would be a look at all pages each time; one was seen on a very busy machine, before the WAL's length was asked for in the right order.
-    assert!(watch.count("gap") <= 1, "{log}");
+    assert_eq!(watch.count("gap"), 0, "{log}");
     drop(writer);
     let there = committed(&world.path("bank.db"));
     wait_until("the rest", || last_of(&world, backups(&world).last().unwrap()) == there);
