@@ -33,12 +33,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn show_none_waits(labels: &Labels) {
-    for gauge in [name::WATCH_QUEUED, name::WATCH_QUEUED_BYTES] {
-        metrics::gauge!(gauge, labels).set(0.0);
-    }
-}
-
 impl Freshness {
     /// Takes note of what a repository holds.
     pub(super) fn see(&self, repository: &str, catalogue: &Catalogue) {
@@ -80,17 +74,18 @@ impl Freshness {
         watch: Option<(&str, &str, Duration, Arc<Exposure>)>,
     ) {
         let mut watched = lock(&self.watched);
+        // Of one that begins nothing waits yet, and what waited goes with one that ends.
+        for gauge in [name::WATCH_QUEUED, name::WATCH_QUEUED_BYTES] {
+            metrics::gauge!(gauge, labels).set(0.0);
+        }
         let Some((repository, name, limit, exposure)) = watch else {
             watched.remove(labels);
             // Better nothing than what it was when it was last watched.
             metrics::gauge!(name::RPO, labels).set(f64::NAN);
             metrics::gauge!(name::RPO_LIMIT, labels).set(f64::NAN);
-            // What waited went with the watch.
-            show_none_waits(labels);
             return;
         };
         metrics::gauge!(name::RPO_LIMIT, labels).set(limit.as_secs_f64());
-        show_none_waits(labels);
         for counter in [name::WATCH_FAILURES, name::WATCH_GAPS] {
             metrics::counter!(counter, labels).increment(0);
         }

@@ -103,7 +103,8 @@ impl Shared {
         self.state().backed_up.clone()
     }
 
-    pub(crate) fn is_backed_up(&self, content: Option<Content>) {
+    /// A snapshot of this ended as committed; none where what is in backups is not known.
+    pub(crate) fn note_backed_up(&self, content: Option<Content>) {
         self.state().backed_up = content;
     }
 

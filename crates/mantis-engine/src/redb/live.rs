@@ -121,7 +121,7 @@ impl Engine for RedbEngine {
     }
 
     fn unstored(&self, _: Option<&SnapshotToken>) {
-        self.backend.0.is_backed_up(None);
+        self.backend.0.note_backed_up(None);
     }
 
     /// As a backup of an idle database would have, it makes an empty commit each time: what was committed without being durable is in no file.
@@ -209,7 +209,7 @@ impl FrozenPages for FrozenRedb {
         self.health()?;
         let sealed = if outcome == Outcome::Committed { self.sealed.take() } else { None };
         if sealed.is_some() {
-            self.shared.is_backed_up(self.content.take());
+            self.shared.note_backed_up(self.content.take());
         }
         Ok(sealed.map(|sealed| SnapshotToken(self.shared.cow.dirty().commit(&sealed).to_vec())))
     }
