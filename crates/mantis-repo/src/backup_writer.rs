@@ -12,6 +12,7 @@ use crate::digest::{Digest, Held};
 use crate::fingerprint::{Fingerprint, Sum};
 use crate::leftover_cursor::LeftoverCursor;
 use crate::manifest::MAX_LAYER_SEGMENTS;
+use crate::own_pages::OwnPages;
 use crate::segment_index::MAX_PAGE_COUNT;
 use crate::segment_reader::SegmentReader;
 use crate::segment_stream::{SegmentStream, jobs};
@@ -19,7 +20,7 @@ use crate::stack_cursor::StackCursor;
 use crate::twins::Twins;
 use crate::{
     BackupId, BackupInfo, BackupKind, BackupMeta, Layer, Leftovers, Manifest, ObjectHash, Parent,
-    RepoError, SegmentRef, Session, WriteOptions,
+    RepoError, Session, WriteOptions,
 };
 
 /// The length of segments for a database of so many bytes. Shorter ones take less memory at the same speed (measured: 1 GiB
@@ -69,7 +70,7 @@ pub struct BackupWriter {
     left: LeftoverCursor,
     stream: SegmentStream,
     /// Once every page is stored.
-    segments: Option<Vec<SegmentRef>>,
+    stored: Option<OwnPages>,
     next_page: u64,
     bytes_read: u64,
 }
@@ -127,7 +128,7 @@ impl BackupWriter {
             short: (Vec::new(), 0),
             twins: Twins::new(options.known_pages, meta.page_count),
             left: LeftoverCursor::default(),
-            segments: None,
+            stored: None,
             next_page: 1,
             bytes_read: 0,
             meta,
@@ -144,7 +145,7 @@ impl BackupWriter {
         if other.info.meta.page_size != self.meta.page_size {
             return Ok(());
         }
-        let own = other.layers.iter().filter(|layer| layer.borrows.is_empty());
+        let own = other.layers.iter().filter(|layer| layer.borrows.is_empty() || layer.shared);
         for segment in own.flat_map(|layer| &layer.segments) {
             if !self.twins.has_room() {
                 break;
@@ -274,7 +275,7 @@ impl BackupWriter {
             self.take(digests).await?;
         }
         self.count_what_was_cut_off().await?;
-        self.segments = Some(self.stream.finish(&mut self.session).await?);
+        self.stored = Some(self.stream.finish_together(&mut self.session).await?);
         Ok(())
     }
 
@@ -305,15 +306,15 @@ impl BackupWriter {
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<BackupInfo, RepoError> {
-        let Some(segments) = self.segments.take() else {
+        let Some(stored) = self.stored.take() else {
             self.abandon().await;
             return Err(RepoError::WrongPages { what: "some are not stored yet".into() });
         };
-        match self.write_manifest(&segments, duration_ms, token).await {
+        match self.write_manifest(&stored, duration_ms, token).await {
             Ok((info, hash)) => {
                 let repo = self.session.repo.clone();
                 self.session.commit(hash).await.inspect_err(|_| repo.memory().doubt())?;
-                repo.memory().made(&info, hash, &segments);
+                repo.memory().made(&info, hash, stored.named());
                 self.options.progress.finish();
                 Ok(info)
             }
@@ -324,7 +325,7 @@ impl BackupWriter {
         }
     }
 
-    fn info(&self, segments: &[SegmentRef], duration_ms: u64) -> BackupInfo {
+    fn info(&self, bytes_stored: u64, duration_ms: u64) -> BackupInfo {
         let (gained, lost) = (&self.stream.gained, &self.stream.lost);
         let session = self.session.id();
         let parent = self.base.as_ref().map(|base| base.parent.info());
@@ -349,7 +350,7 @@ impl BackupWriter {
             pages_changed: gained.pages,
             pages_zero: zeros.saturating_sub(lost.zeros),
             bytes_read: self.bytes_read,
-            bytes_stored: segments.iter().map(|segment| segment.len).sum(),
+            bytes_stored,
             duration_ms,
             compression: self.options.compression.to_string(),
             fingerprint: Fingerprint::from(sum),
@@ -358,21 +359,22 @@ impl BackupWriter {
 
     async fn write_manifest(
         &mut self,
-        segments: &[SegmentRef],
+        stored: &OwnPages,
         duration_ms: u64,
         token: Option<&[u8]>,
     ) -> Result<(BackupInfo, ObjectHash), RepoError> {
-        let info = self.info(segments, duration_ms);
+        let info = self.info(stored.bytes(), duration_ms);
         let base = self.base.as_ref();
         let mut layers = base.map_or_else(Vec::new, |base| {
             let kept = base.parent.taken_in.kept;
             base.parent.manifest.layers.iter().take(kept).cloned().collect()
         });
         let previous = base.map(|base| base.parent.hash);
-        for segments in segments.chunks(MAX_LAYER_SEGMENTS) {
+        for segments in stored.segments.chunks(MAX_LAYER_SEGMENTS) {
             layers.push(self.session.store_layer(segments.to_vec(), Vec::new()).await?);
         }
-        if let Some(borrowed) = self.twins.layer(segments)? {
+        layers.extend(stored.shared.as_ref().map(|(layer, _)| layer.clone()));
+        if let Some(borrowed) = self.twins.layer(stored)? {
             let Layer { segments, borrows, .. } = borrowed;
             layers.push(self.session.store_layer(segments, borrows).await?);
         }

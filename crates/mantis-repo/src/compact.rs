@@ -71,12 +71,12 @@ fn id_of(layer: &Layer) -> LayerId {
     ObjectHash::of(segments.chain([borrows.as_bytes()]))
 }
 
-/// What a layer's own segments take; one that borrows has none.
+/// What was stored for a layer; for one that only borrows, nothing was.
 fn own_bytes(layer: &Layer) -> u64 {
-    if layer.borrows.is_empty() {
-        layer.segments.iter().map(|segment| segment.len).sum()
-    } else {
-        0
+    match (layer.borrows.is_empty(), layer.shared) {
+        (true, _) => layer.segments.iter().map(|segment| segment.len).sum(),
+        (false, true) => borrowed_len(layer),
+        (false, false) => 0,
     }
 }
 
@@ -178,7 +178,7 @@ impl Repository {
         if !layer.borrows.is_empty() {
             let ranges = layer.borrows.iter().filter_map(|run| range_of(run.first, run.pages));
             ranges.for_each(|range| facts.pages.insert_range(range));
-            facts.borrows = true;
+            facts.borrows = !layer.shared;
             facts.bytes = borrowed_len(layer);
             return Ok(facts);
         }

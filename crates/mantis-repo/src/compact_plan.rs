@@ -24,7 +24,7 @@ pub(crate) type LayerId = ObjectHash;
 pub(crate) struct LayerFacts {
     pub(crate) bytes: u64,
     pub(crate) pages: PageSet,
-    /// Whether it only borrows: put together with the layer of the same backup alone, nothing would be gained.
+    /// Whether it only borrows what was stored for another: put together with the layer of the same backup alone, nothing would be gained.
     pub(crate) borrows: bool,
 }
 

@@ -4,6 +4,8 @@
 //! writes its list first and then looks who has announced himself. So one of the two sees the other.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use mantis_sink::{ObjectKey, Span};
 use mantis_stream::Compression;
@@ -21,7 +23,46 @@ struct Stored {
     condemned: Vec<String>,
 }
 
+/// Names that are kept from one read of the lists for those who wait for it, at most.
+const KEPT: usize = 1 << 16;
+
+#[derive(Debug)]
+enum LastRead {
+    /// When it began, and what it found.
+    Done(Instant, Arc<HashSet<ObjectKey>>),
+    /// When it failed.
+    Failed(Instant),
+}
+
+/// The last read of all lists by sessions that do it together.
+#[derive(Debug, Default)]
+pub(crate) struct CondemnedTogether(tokio::sync::Mutex<Option<LastRead>>);
+
 impl Repository {
+    /// Everything on any list that stands, for a session that was announced: sessions of this open repository that ask at the same time are told what
+    /// one read of the lists found which began after each of them was announced.
+    pub(crate) async fn condemned_together(&self) -> Result<Arc<HashSet<ObjectKey>>, RepoError> {
+        let asked = Instant::now();
+        let mut last = self.together().condemned.0.lock().await;
+        match &*last {
+            Some(LastRead::Done(began, found)) if *began > asked => return Ok(Arc::clone(found)),
+            // Those who waited for it do not fail one after another.
+            Some(LastRead::Failed(at)) if *at > asked => {
+                drop(last);
+                return self.condemned().await.map(Arc::new);
+            }
+            _ => {}
+        }
+        let began = Instant::now();
+        let found = self.condemned().await.map(Arc::new);
+        *last = match &found {
+            Ok(found) if found.len() <= KEPT => Some(LastRead::Done(began, Arc::clone(found))),
+            Ok(_) => None,
+            Err(_) => Some(LastRead::Failed(Instant::now())),
+        };
+        found
+    }
+
     /// Writes the list of a collection.
     pub(crate) async fn condemn(
         &self,
@@ -81,4 +122,52 @@ fn is_written_by_a_session(key: &ObjectKey) -> bool {
         .into_iter()
         .any(|known| folder == Some(known))
         && Place::written_by(key).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use mantis_sink::{Call, Fault, FaultSink, MemorySink, RecordingSink, SinkErrorKind};
+
+    use super::*;
+    use crate::UnixMillis;
+
+    /// So many sessions ask while another one reads; what they are told, and how often the lists were read.
+    async fn ask_at_once(sessions: usize, fault: Option<Fault>) -> (Vec<bool>, usize) {
+        let faults = FaultSink::new(Arc::new(MemorySink::new()));
+        let sink = RecordingSink::new(Arc::new(faults.clone()));
+        let init = Repository::init(Arc::new(sink.clone()), [1; 32], UnixMillis(1), None);
+        let repo = init.await.unwrap();
+        let _ = sink.take();
+        if let Some(fault) = fault {
+            faults.fail_once(faults.calls(), fault);
+        }
+        let reading = repo.together().condemned.0.lock().await;
+        let ask = || {
+            let repo = repo.clone();
+            tokio::spawn(async move { repo.condemned_together().await.is_ok() })
+        };
+        let asked: Vec<_> = (0..sessions).map(|_| ask()).collect();
+        // Each of them has its turn before this goes on.
+        tokio::task::yield_now().await;
+        drop(reading);
+        let mut told = Vec::new();
+        for one in asked {
+            told.push(one.await.unwrap());
+        }
+        let calls = sink.take();
+        (told, calls.iter().filter(|call| matches!(call, Call::List(_))).count())
+    }
+
+    #[tokio::test]
+    async fn sessions_that_ask_at_once_have_the_lists_read_once_after_all_were_announced() {
+        let (told, reads) = ask_at_once(8, None).await;
+        assert_eq!((told, reads), (vec![true; 8], 1));
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_is_not_the_others_answer() {
+        let fault = Fault::Before(SinkErrorKind::PermissionDenied);
+        let (told, reads) = ask_at_once(4, Some(fault)).await;
+        assert_eq!((told, reads), (vec![false, true, true, true], 4));
+    }
 }

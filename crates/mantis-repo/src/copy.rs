@@ -13,6 +13,7 @@ use mantis_sink::{ObjectKey, Sink};
 use mantis_stream::{CancellationToken, ProgressTracker};
 
 use crate::layer_pages::blocking;
+use crate::layout::segment_key;
 use crate::segment_reader::SegmentReader;
 use crate::session_records::{SessionOutcome, create_outcome};
 use crate::{
@@ -84,11 +85,6 @@ fn content(layer: &Layer) -> ObjectHash {
         }
     }
     ObjectHash::of([&bytes[..]])
-}
-
-fn segment_key(session: SessionId, hash: ObjectHash) -> Result<ObjectKey, RepoError> {
-    let key = Place::Segment(session, hash).key();
-    key.map_err(|error| RepoError::damaged("a segment", error))
 }
 
 impl Copier {
@@ -357,9 +353,10 @@ impl Copier {
             .collect::<Result<_, _>>()?;
         let content = content(layer);
         if let Some(list) = self.lists.get(&content).copied() {
-            return Ok(Layer { list: Some(list), segments, borrows: layer.borrows.clone() });
+            return Ok(Layer { list: Some(list), segments, ..layer.clone() });
         }
         let stored = session.store_layer(segments, layer.borrows.clone()).await?;
+        let stored = Layer { shared: layer.shared, ..stored };
         self.lists.extend(stored.list.map(|list| (content, list)));
         Ok(stored)
     }

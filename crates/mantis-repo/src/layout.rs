@@ -2,7 +2,7 @@
 
 use mantis_sink::{InvalidKey, ObjectKey};
 
-use crate::{CollectionId, MemberId, ObjectHash, SessionId, SlotId};
+use crate::{CollectionId, MemberId, ObjectHash, RepoError, SessionId, SlotId};
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,4 +111,9 @@ impl Place {
     pub fn session_of(key: &ObjectKey) -> Option<SessionId> {
         key.as_str().split_once('/')?.1.parse().ok()
     }
+}
+/// The name of a segment.
+pub(crate) fn segment_key(session: SessionId, hash: ObjectHash) -> Result<ObjectKey, RepoError> {
+    let key = Place::Segment(session, hash).key();
+    key.map_err(|error| RepoError::damaged("a segment", error))
 }

@@ -62,6 +62,7 @@ mod newest;
 #[cfg(not(feature = "encryption"))]
 mod no_unlock;
 mod old_records;
+mod own_pages;
 mod page_hash;
 mod page_reader;
 mod params;
@@ -81,6 +82,7 @@ mod segment_stream;
 mod session;
 mod session_memory;
 mod session_records;
+mod shared_segments;
 mod short_stack;
 mod spool;
 mod stack_cursor;

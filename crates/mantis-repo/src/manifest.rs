@@ -152,6 +152,14 @@ pub struct Layer {
     /// there is a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub borrows: Vec<Borrow>,
+    /// What it borrows was stored for this backup, in a segment that holds pages of others too. Readers need not know.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// One backup described: what it is and where its pages are.
@@ -182,7 +190,7 @@ impl Manifest {
     /// The object: with the segments of those layers only that have no list.
     pub(crate) fn seal(&self, envelope: &Envelope) -> Result<Payload, RepoError> {
         let stored = |layer: &Layer| match layer.list {
-            Some(_) => Layer { list: layer.list, segments: Vec::new(), borrows: Vec::new() },
+            Some(_) => Layer { segments: Vec::new(), borrows: Vec::new(), ..layer.clone() },
             None => layer.clone(),
         };
         let stored = Self { layers: self.layers.iter().map(stored).collect(), ..self.clone() };

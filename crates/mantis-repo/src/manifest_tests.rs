@@ -28,7 +28,7 @@ fn segment(first: u64, last: u64) -> SegmentRef {
 }
 
 fn layer(segments: Vec<SegmentRef>, borrows: Vec<Borrow>) -> Layer {
-    Layer { list: None, segments, borrows }
+    Layer { list: None, segments, borrows, shared: false }
 }
 
 fn listed() -> LayerList {

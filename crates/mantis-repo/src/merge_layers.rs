@@ -201,6 +201,7 @@ mod tests {
         let layer = |bounds: &[(u64, u64)]| Layer {
             list: None,
             borrows: Vec::new(),
+            shared: false,
             segments: bounds.iter().map(|(first, last)| segment(*first, *last)).collect(),
         };
         let layers =

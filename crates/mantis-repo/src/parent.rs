@@ -1,12 +1,13 @@
 //! The backup that the next one is built on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use mantis_page::PageSet;
 use mantis_sink::{ObjectInfo, ObjectKey};
 
+use crate::layout::segment_key;
 use crate::session_memory::Folder;
 use crate::short_stack::TakenIn;
 use crate::stack_cursor::StackCursor;
@@ -76,7 +77,7 @@ impl Session {
             own => own,
         };
         let Some((manifest, hash)) = newest else { return Ok(None) };
-        let condemned = repo.condemned().await?;
+        let condemned = repo.condemned_together().await?;
         let id = manifest.info.id;
         if manifest.keys()?.iter().any(|key| condemned.contains(key)) {
             tracing::info!(%id, "a collector is about to free what this backup is made of");
@@ -120,7 +121,7 @@ impl Session {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let condemned = repo.condemned().await?;
+        let condemned = repo.condemned_together().await?;
         let mut others: BTreeMap<String, Manifest> = BTreeMap::new();
         let sessions = repo.live_sessions_within(self.looks_good_for).await?;
         let newest = sessions.iter().rev().copied().take(4 * most);
@@ -174,17 +175,38 @@ impl Manifest {
     }
 }
 
+/// Segments of one session that are asked for one by one, at most: to list a folder costs a store as much as a dozen of these, and some walk through all that
+/// they have.
+const ASKED_FOR: usize = 2;
+
 impl Repository {
-    async fn list_segments(&self, session: SessionId) -> Result<Folder, RepoError> {
-        let listed = self.sink().list(&format!("{}/{session}", Place::SEGMENTS)).await?;
-        let named = |object: &ObjectInfo| Some((Place::written_by(&object.key)?.1, object.len));
-        let folder: Folder = Arc::new(listed.iter().filter_map(named).collect());
+    /// Of segments of one session, those that are there, with their lengths.
+    async fn look_for(
+        &self,
+        session: SessionId,
+        wanted: &[(ObjectHash, u64)],
+    ) -> Result<Folder, RepoError> {
+        let folder: Folder = if wanted.len() > ASKED_FOR {
+            let listed = self.sink().list(&format!("{}/{session}", Place::SEGMENTS)).await?;
+            let named = |object: &ObjectInfo| Some((Place::written_by(&object.key)?.1, object.len));
+            Arc::new(listed.iter().filter_map(named).collect())
+        } else {
+            let mut there = HashMap::new();
+            for (hash, _) in wanted {
+                let key = segment_key(session, *hash)?;
+                match self.sink().stat(&key).await {
+                    Ok(len) => drop(there.insert(*hash, len)),
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Arc::new(there)
+        };
         self.memory().saw_segments(session, Arc::clone(&folder));
         Ok(folder)
     }
 
-    /// A segment of a manifest that is not there with its right length, if there is one: told from
-    /// listings, without reading a segment.
+    /// A segment of a manifest that is not there with its right length, if there is one: told without reading a segment.
     pub(crate) async fn missing_segment(
         &self,
         manifest: &Manifest,
@@ -204,17 +226,19 @@ impl Repository {
     ) -> Result<Option<ObjectKey>, RepoError> {
         let mut wanted: BTreeMap<SessionId, Vec<(ObjectHash, u64)>> = BTreeMap::new();
         for segment in manifest.segments() {
-            wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
+            let known = known(segment.session);
+            let len = known.as_ref().and_then(|known| known.get(&segment.hash));
+            if len != Some(&segment.len) {
+                wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
+            }
         }
-        let known = &known;
-        let checks = wanted.into_iter().map(|(session, segments)| async move {
-            let there = match known(session) {
-                Some(there) => there,
-                None => self.list_segments(session).await?,
-            };
+        let checks = wanted.into_iter().map(|(session, mut segments)| async move {
+            // One may be named twice.
+            segments.sort_unstable();
+            segments.dedup();
+            let there = self.look_for(session, &segments).await?;
             let missing = segments.into_iter().find(|(hash, len)| there.get(hash) != Some(len));
-            let name = missing.map(|(hash, _)| Place::Segment(session, hash).key());
-            name.transpose().map_err(|error| RepoError::damaged("a manifest", error))
+            missing.map(|(hash, _)| segment_key(session, hash)).transpose()
         });
         let mut checks = futures::stream::iter(checks).buffer_unordered(CALLS);
         while let Some(missing) = checks.try_next().await? {

@@ -379,8 +379,8 @@ impl Repository {
             let swap =
                 |segment: SegmentRef| replaced.get(&segment.hash).cloned().unwrap_or(segment);
             let segments: Vec<SegmentRef> = layer.segments.into_iter().map(swap).collect();
-            let layer: Layer = session.store_layer(segments, layer.borrows).await?;
-            layers.push(layer);
+            let stored = session.store_layer(segments, layer.borrows).await?;
+            layers.push(Layer { shared: layer.shared, ..stored });
         }
         let info = BackupInfo {
             generation: manifest.info.generation + 1,

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mantis_sink::{Sink, SinkError, Span};
 
+use crate::condemned::CondemnedTogether;
 use crate::index_cache::IndexCache;
 use crate::keys::{self, Unlocked};
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
 use crate::session_memory::SessionMemory;
+use crate::shared_segments::SharedSegments;
 use crate::vault::Vault;
 use crate::{Credential, NewKey, ObjectHash, PageHasher, Place, RepoError, RepoId, UnixMillis};
 
@@ -38,6 +40,14 @@ struct Inner {
     #[cfg_attr(not(feature = "encryption"), expect(dead_code, reason = "nobody asks"))]
     unlocked: Option<Unlocked>,
     memory: SessionMemory,
+    together: Arc<Together>,
+}
+
+/// What sessions of this open repository do together.
+#[derive(Debug, Default)]
+pub(crate) struct Together {
+    pub(crate) segments: SharedSegments,
+    pub(crate) condemned: CondemnedTogether,
 }
 
 async fn read_params(sink: &dyn Sink, place: Place) -> Result<(RepoId, Params), RepoError> {
@@ -106,6 +116,7 @@ impl Repository {
             vault: Arc::new(vault),
             unlocked,
             memory: SessionMemory::default(),
+            together: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner), cache: None })
     }
@@ -140,6 +151,7 @@ impl Repository {
             vault: Arc::new(vault),
             unlocked,
             memory: SessionMemory::default(),
+            together: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner), cache: None })
     }
@@ -160,8 +172,14 @@ impl Repository {
     /// A replica of this repository, known to be in another store. Its keys cannot be changed through it.
     pub(crate) fn in_another_store(&self, sink: Arc<dyn Sink>) -> Self {
         let (created_at, vault) = (self.created_at(), Arc::clone(self.vault()));
-        let inner =
-            Inner { sink, created_at, vault, unlocked: None, memory: SessionMemory::default() };
+        let inner = Inner {
+            sink,
+            created_at,
+            vault,
+            unlocked: None,
+            memory: SessionMemory::default(),
+            together: Arc::default(),
+        };
         Self { inner: Arc::new(inner), cache: None }
     }
 
@@ -189,6 +207,7 @@ impl Repository {
             vault: Arc::new(vault),
             unlocked: Some(unlocked),
             memory: SessionMemory::default(),
+            together: Arc::default(),
         };
         Self { inner: Arc::new(inner), cache: self.cache.clone() }
     }
@@ -200,6 +219,10 @@ impl Repository {
 
     pub(crate) fn memory(&self) -> &SessionMemory {
         &self.inner.memory
+    }
+
+    pub(crate) fn together(&self) -> &Arc<Together> {
+        &self.inner.together
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {

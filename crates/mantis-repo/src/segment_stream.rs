@@ -8,7 +8,9 @@ use mantis_stream::OrderedPipeline;
 use crate::digest::{Digest, Tally};
 use crate::encoder::{EncodedChunk, Encoder, FRAME_LEN};
 use crate::envelope::{Envelope, Kind};
+use crate::own_pages::OwnPages;
 use crate::segment_builder::SegmentBuilder;
+use crate::shared_segments::Sharing;
 use crate::uploads::Uploads;
 use crate::{RepoError, SegmentRef, Session, WriteOptions};
 
@@ -162,6 +164,34 @@ impl SegmentStream {
         self.push_batch(session).await?;
         self.filling = None;
         Ok(())
+    }
+
+    /// As [`Self::finish`]; few pages are stored together with those of other backups that end now.
+    pub(crate) async fn finish_together(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<OwnPages, RepoError> {
+        let is_all = self.batch.0.is_empty()
+            && self.filling.is_none()
+            && self.builder.is_none()
+            && self.segments.is_empty();
+        if !is_all {
+            return self.finish(session).await.map(OwnPages::from);
+        }
+        let together = Arc::clone(session.repo.together());
+        let (how, cancel) = ((self.page_size, &self.encoder), &self.options.cancel);
+        match together.segments.store(session, how, &self.gathered, cancel).await? {
+            Sharing::Stored(place) => {
+                let digest = std::mem::take(&mut self.gathered);
+                self.gained.add(&digest.gained);
+                self.lost.add(&digest.lost);
+                self.options.progress.add_out(place.bytes);
+                let layer = place.layer(&digest.data);
+                Ok(OwnPages { segments: Vec::new(), shared: Some((layer, place.bytes)) })
+            }
+            // Others wait while this is held.
+            Sharing::Alone(_sending) => self.finish(session).await.map(OwnPages::from),
+        }
     }
 
     /// Waits until every page is stored; the segments, in the order of their pages.

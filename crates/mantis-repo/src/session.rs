@@ -33,7 +33,7 @@ const LONG_AGO: Duration = Duration::from_secs(600);
 /// Segments listed in a manifest itself.
 const INLINE_SEGMENTS: usize = 4;
 /// Runs of borrowed pages listed in a manifest itself.
-const INLINE_BORROWS: usize = 16;
+pub(crate) const INLINE_BORROWS: usize = 16;
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,8 @@ pub struct Session {
     manifest_sent: bool,
     /// How old a look which backups there are may be that it relies on.
     pub(crate) looks_good_for: Duration,
+    /// Backups of other sessions may name segments of this one already.
+    pub(crate) shares_its_segments: bool,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
             salts: 0,
             manifest_sent: false,
             looks_good_for: Duration::ZERO,
+            shares_its_segments: false,
         };
         let intent = Intent { owner: owner.to_owned(), began_at, what };
         let sealed = session.seal(Kind::Session, json("the session", &intent)?)?;
@@ -171,7 +174,7 @@ impl Session {
         segments: Vec<SegmentRef>,
         borrows: Vec<Borrow>,
     ) -> Result<Layer, RepoError> {
-        let layer = Layer { list: None, segments, borrows };
+        let layer = Layer { list: None, segments, borrows, shared: false };
         if layer.segments.len() <= INLINE_SEGMENTS && layer.borrows.len() <= INLINE_BORROWS {
             return Ok(layer);
         }
@@ -263,8 +266,8 @@ impl Session {
     /// the rest is a collector's.
     ///
     /// Whoever creates the outcome decides what becomes of the segments. Where another session or a collector gave
-    /// this one up first, they are left: the other session may have taken them over. A crash after the outcome is
-    /// created leaves a session that has ended, whose objects a collector frees.
+    /// this one up first, they are left: the other session may have taken them over. So are segments that others share, and the outcome with
+    /// them. A crash after the outcome is created leaves a session that has ended, whose objects a collector frees.
     pub async fn abandon(mut self) {
         self.repo.memory().doubt();
         let salt = self.salt();
@@ -277,7 +280,9 @@ impl Session {
             return;
         }
         let sink = self.repo.sink();
-        for folder in [Place::MANIFESTS, Place::LAYERS, Place::SEGMENTS] {
+        let kept = self.shares_its_segments.then_some(Place::SEGMENTS);
+        let folders = [Place::MANIFESTS, Place::LAYERS, Place::SEGMENTS];
+        for folder in folders.into_iter().filter(|folder| Some(*folder) != kept) {
             let folder = format!("{folder}/{}", self.id);
             match sink.list(&folder).await {
                 Ok(objects) => {
@@ -295,6 +300,7 @@ impl Session {
         // Nothing of the session is left that it could say anything about. A manifest may be: one that could not be deleted, or
         // that arrives late; without an outcome it would be taken for a backup that lost it.
         if !self.manifest_sent
+            && !self.shares_its_segments
             && let Ok(key) = Place::Outcome(self.id).key()
             && let Err(error) = self.repo.sink().delete(&key).await
         {

@@ -29,7 +29,7 @@ const THERE_FOR: Duration = Duration::from_secs(600);
 /// A look is good for so many times as long as it took, if that is longer than asked for: a slow store is not to be kept busy by looks.
 const LOOKS_REST: u32 = 20;
 
-/// The segments of a session, and their lengths.
+/// Segments of a session, and their lengths.
 pub(crate) type Folder = Arc<HashMap<ObjectHash, u64>>;
 
 #[derive(Debug, Default)]
@@ -171,21 +171,31 @@ impl SessionMemory {
         }
     }
 
-    /// The segments of a session, if they were listed not long ago.
+    /// Segments of a session that were seen not long ago.
     pub(crate) fn segments(&self, session: SessionId) -> Option<Folder> {
         let known = self.known();
         let (folder, at) = known.folders.get(&session)?;
         (at.elapsed() < THERE_FOR).then(|| Arc::clone(folder))
     }
 
-    /// The segments of a session were listed.
+    /// Segments of a session were seen; there may be others.
     pub(crate) fn saw_segments(&self, session: SessionId, folder: Folder) {
         let mut known = self.known();
         if known.folders.len() >= MOST_FOLDERS {
             known.folders.retain(|_, (_, at)| at.elapsed() < THERE_FOR);
         }
-        if known.folders.len() < MOST_FOLDERS {
-            known.folders.insert(session, (folder, Instant::now()));
+        let now = Instant::now();
+        let before = known.folders.get(&session).filter(|(_, at)| at.elapsed() < THERE_FOR);
+        let seen = match before {
+            // What was seen first is looked at again first.
+            Some((before, at)) => {
+                let all = before.iter().chain(&*folder).map(|(hash, len)| (*hash, *len));
+                (Arc::new(all.collect()), *at)
+            }
+            None => (folder, now),
+        };
+        if known.folders.contains_key(&session) || known.folders.len() < MOST_FOLDERS {
+            known.folders.insert(session, seen);
         }
     }
 }

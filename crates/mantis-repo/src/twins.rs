@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use mantis_page::{PageRange, PageSize};
 
 use crate::digest::{Digest, extend};
+use crate::own_pages::OwnPages;
 use crate::segment_index::SegmentIndex;
 use crate::{Borrow, Layer, PageHash, RepoError, SegmentRef};
 
@@ -140,25 +141,23 @@ impl Twins {
         true
     }
 
-    /// The layer of what was borrowed, as segments and runs; none where nothing was. `own` are this backup's own
-    /// segments, ascending.
-    pub(crate) fn layer(&self, own: &[SegmentRef]) -> Result<Option<Layer>, RepoError> {
+    /// The layer of what was borrowed, as segments and runs; none where nothing was. `own` tells where this backup's own pages are.
+    pub(crate) fn layer(&self, own: &OwnPages) -> Result<Option<Layer>, RepoError> {
         let lost = || RepoError::WrongPages { what: "a page was borrowed from nowhere".into() };
-        let mut layer = Layer { list: None, segments: Vec::new(), borrows: Vec::new() };
+        let mut layer =
+            Layer { list: None, segments: Vec::new(), borrows: Vec::new(), shared: false };
         let mut numbers: HashMap<crate::ObjectHash, u32> = HashMap::new();
         for run in &self.runs {
             let (mut first, mut left, mut from) = (run.first, run.pages, run.from);
             while left > 0 {
-                // A run may go over the border of two of our own segments.
+                // A run may go over the border of two places of our own.
                 let (segment, page, pages) = match from {
                     Stored::Before(number, page) => {
                         (self.before.get(number as usize).ok_or_else(lost)?, page, left)
                     }
                     Stored::Own(page) => {
-                        let at = own.partition_point(|segment| segment.last < page);
-                        let segment = own.get(at).filter(|segment| segment.first <= page);
-                        let segment = segment.ok_or_else(lost)?;
-                        (segment, page, left.min(segment.last + 1 - page))
+                        let (segment, there, pages) = own.place_of(page).ok_or_else(lost)?;
+                        (segment, there, left.min(pages))
                     }
                 };
                 let next = numbers.len() as u32;

@@ -4,7 +4,7 @@
 //!
 //! The model: one committed backup to begin with; a writer that builds on a backup; another that does so too, or
 //! brings a forgotten one back; two collectors that may go on with each other's work; backups forgotten at any
-//! time. Each listing and each put or delete is a step; an actor may stop for ever between any two.
+//! time; and two writers that share a segment. Each listing and each put or delete is a step; an actor may stop for ever between any two.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -161,6 +161,8 @@ struct State {
     writers: [Writer; 2],
     collectors: [Collector; COLLECTORS],
     forgets_left: u8,
+    /// The first writer's segment holds what the second one stores.
+    shared: bool,
 }
 
 /// A change to the protocol.
@@ -180,6 +182,8 @@ enum Change {
     FencesAreRemoved,
     RemovesWithoutOutcome,
     TakesOverWithoutFencing,
+    SharesWithWhoIsNotAnnounced,
+    RemovesWhatOthersShare,
 }
 
 struct Protocol {
@@ -188,6 +192,8 @@ struct Protocol {
     undo: bool,
     /// The second writer takes over what the first one wrote, believing it dead.
     resume: bool,
+    /// The first writer may store what the second one has to store, in its own segment.
+    share: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -283,7 +289,11 @@ impl Protocol {
                 store.announced &= !bit(me);
                 if store.outcomes[me].is_none() || self.is(Change::RemovesWithoutOutcome) {
                     store.outcomes[me] = Some(Outcome::Fenced);
-                    Writer::GivesUp { removed: false }
+                    // What others may name is left to collectors, and the outcome with it.
+                    match state.shared && who == 0 && !self.is(Change::RemovesWhatOthersShare) {
+                        true => Writer::Failed,
+                        false => Writer::GivesUp { removed: false },
+                    }
                 } else {
                     Writer::Failed
                 }
@@ -306,8 +316,11 @@ impl Protocol {
             }
             Writer::Succeeded | Writer::Failed => return false,
         };
+        let stores = matches!(state.writers[who], Writer::Chose { .. });
+        let shares = self.share && who == 0 && choice == 1 && stores;
         let chooses = match state.writers[who] {
             Writer::Knows { avoid: Some(_), .. } => true,
+            Writer::Chose { .. } => shares,
             Writer::Ready { .. } => choice <= 1,
             _ => false,
         };
@@ -315,6 +328,23 @@ impl Protocol {
             return false;
         }
         state.writers[who] = next;
+        !shares || self.take_along(state)
+    }
+
+    /// The first writer's segment holds what the second one stores, which waited for that; whether it did.
+    fn take_along(&self, state: &mut State) -> bool {
+        let there = |needs: Set| if needs & !state.store.segments == 0 { needs } else { 0 };
+        let needs = match state.writers[1] {
+            Writer::Idle if self.is(Change::SharesWithWhoIsNotAnnounced) => 0,
+            Writer::Announced { .. }
+            | Writer::Warned { .. }
+            | Writer::Listed { .. }
+            | Writer::Knows { .. } => 0,
+            Writer::Chose { needs } => there(needs),
+            _ => return false,
+        };
+        state.writers[1] = Writer::Ready { needs: needs | bit(1) };
+        state.shared = true;
         true
     }
 
@@ -493,6 +523,7 @@ impl Model for Protocol {
             writers: [Writer::Idle; 2],
             collectors: [Collector::Idle; COLLECTORS],
             forgets_left: 2,
+            shared: false,
         }]
     }
 
@@ -540,16 +571,24 @@ impl Model for Protocol {
 }
 
 fn lost(change: Change, undo: bool, resume: bool) -> bool {
-    let checker = Protocol { change, undo, resume }.checker().spawn_bfs().join();
+    loses(Protocol { change, undo, resume, share: false })
+}
+
+fn loses(protocol: Protocol) -> bool {
+    let checker = protocol.checker().spawn_bfs().join();
     checker.discovery("a backup has all its segments").is_some()
         || checker.discovery("a success that was told is a backup").is_some()
 }
 
 #[test]
 fn nothing_is_lost_in_any_interleaving() {
-    for (undo, resume) in [(false, false), (true, false), (false, true)] {
-        let checker = Protocol { change: Change::None, undo, resume }.checker().spawn_bfs().join();
-        eprintln!("undo {undo}, resume {resume}: {} states", checker.unique_state_count());
+    let stories =
+        [(false, false, false), (true, false, false), (false, true, false), (false, false, true)];
+    for (undo, resume, share) in stories {
+        let protocol = Protocol { change: Change::None, undo, resume, share };
+        let checker = protocol.checker().spawn_bfs().join();
+        let states = checker.unique_state_count();
+        eprintln!("undo {undo}, resume {resume}, share {share}: {states} states");
         checker.assert_no_discovery("a backup has all its segments");
         checker.assert_no_discovery("a success that was told is a backup");
         let seen =
@@ -588,6 +627,14 @@ fn every_step_is_needed() {
 fn taking_over_needs_the_fence_and_giving_up_the_outcome() {
     for change in [Change::TakesOverWithoutFencing, Change::RemovesWithoutOutcome] {
         assert!(lost(change, false, true), "{change:?} harms nothing");
+    }
+}
+
+#[test]
+fn sharing_needs_the_announcement_and_what_is_shared_stays() {
+    for change in [Change::SharesWithWhoIsNotAnnounced, Change::RemovesWhatOthersShare] {
+        let protocol = Protocol { change, undo: false, resume: false, share: true };
+        assert!(loses(protocol), "{change:?} harms nothing");
     }
 }
 

@@ -6,14 +6,15 @@
 //! end restores, and every success that was told is a backup.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use mantis_repo::{
-    BackupInfo, CompactOptions, Copier, CopyOptions, PruneOptions, RepairOptions, RepoError,
-    Repository, UnixMillis, VerifyOptions,
+    BackupInfo, BackupWriter, CompactOptions, Copier, CopyOptions, PruneOptions, Purpose,
+    RepairOptions, RepoError, Repository, Session, UnixMillis, VerifyOptions,
 };
 use mantis_sink::{
     Capabilities, MemorySink, ObjectInfo, ObjectKey, Payload, Sink, SinkError, Span,
@@ -21,7 +22,7 @@ use mantis_sink::{
 use mantis_stream::{CancellationToken, Compression};
 use tokio::sync::{Notify, oneshot};
 
-use crate::world::{backup, content, incremental, meta, plain, restore, touch};
+use crate::world::{SIZE, backup, content, end, incremental, meta, plain, restore, runs, touch};
 
 /// Calls of one actor that wait for their turn.
 #[derive(Debug, Default)]
@@ -98,6 +99,9 @@ struct World {
     sink: Arc<dyn Sink>,
 }
 
+/// How many backups shared a segment.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
+
 const LATE: UnixMillis = UnixMillis(1 << 40);
 
 fn writer(repo: Repository, world: World, told: Told) -> BoxFuture<'static, Result<(), RepoError>> {
@@ -107,6 +111,56 @@ fn writer(repo: Repository, world: World, told: Told) -> BoxFuture<'static, Resu
         let info = incremental(&repo, 60, meta("a", 60, &bytes), &bytes, None).await?;
         told.lock().unwrap().push((info, bytes));
         Ok(())
+    })
+}
+
+/// A small backup by one of the handle's sessions, but for its pages, which are still to be stored.
+async fn begin(
+    repo: &Repository,
+    (entropy, source): (u8, &str),
+    bytes: &[u8],
+) -> Result<BackupWriter, RepoError> {
+    let at = UnixMillis(entropy.into());
+    let session = Session::begin(repo, Purpose::Backup, [entropy; 32], "test", at).await?;
+    let parent = session.parent(source).await?;
+    let meta = meta(source, entropy.into(), bytes);
+    let writer = BackupWriter::new(session, meta, parent, plain(Compression::None));
+    let mut writer = writer.map_err(|failed| failed.1)?;
+    for run in runs(bytes, 300) {
+        writer.push(run).await?;
+    }
+    Ok(writer)
+}
+
+/// Small backups at once by one handle, which share a segment where they meet.
+fn several(
+    repo: Repository,
+    world: World,
+    told: Told,
+) -> BoxFuture<'static, Result<(), RepoError>> {
+    Box::pin(async move {
+        let mut bytes = world.backups.last().unwrap().1.clone();
+        touch(&mut bytes, 9, 99);
+        let small = |with: u8| [with, with + 1, with].map(|page| [page; SIZE.bytes()]).concat();
+        let mut writers = Vec::new();
+        for (who, bytes) in [
+            ((72, "b"), small(10)),
+            ((73, "c"), small(20)),
+            ((74, "d"), small(30)),
+            ((75, "a"), bytes),
+        ] {
+            writers.push((begin(&repo, who, &bytes).await?, bytes));
+        }
+        let store = writers.into_iter().map(|(mut writer, bytes)| async move {
+            let stored = writer.flush().await;
+            (writer, stored, bytes)
+        });
+        let mut ended = Ok(());
+        for (writer, stored, bytes) in futures::future::join_all(store).await {
+            let made = end(writer, stored, None).await;
+            ended = ended.and(made.map(|info| told.lock().unwrap().push((info, bytes))));
+        }
+        ended
     })
 }
 
@@ -263,6 +317,9 @@ async fn check(memory: &MemorySink, told: &Told, story: &str) {
         assert!(catalogue.unreadable.is_empty(), "{story}");
         for backup in &catalogue.backups {
             assert!(restore(&repo, backup).await.is_ok(), "{story}: {backup:?}");
+            let manifest = repo.manifest(backup).await.unwrap();
+            let shares = manifest.layers.iter().any(|layer| layer.shared);
+            SHARED.fetch_add(usize::from(shares), Ordering::Relaxed);
         }
         for (info, bytes) in &told {
             let found = catalogue.backups.iter().find(|backup| backup.id == info.id);
@@ -307,6 +364,26 @@ fn explore(actors: &[Actor]) {
 #[test]
 fn a_backup_beside_forgetting_and_collecting() {
     explore(&[writer, forgetter, collector]);
+}
+
+#[test]
+fn backups_that_share_a_segment_beside_forgetting_and_collecting() {
+    fn forget_all(
+        repo: Repository,
+        _: World,
+        _: Told,
+    ) -> BoxFuture<'static, Result<(), RepoError>> {
+        Box::pin(async move {
+            let catalogue = repo.catalogue().await?;
+            let ids: Vec<_> = catalogue.backups.iter().map(|backup| backup.id).collect();
+            repo.forget(&catalogue, &ids, [76; 32], UnixMillis(1)).await?;
+            prune(&repo, 77).await
+        })
+    }
+    explore(&[several, forget_all, collector]);
+    let shared = SHARED.load(Ordering::Relaxed);
+    eprintln!("{shared} backups shared a segment");
+    assert!(shared > 0, "none met another one");
 }
 
 #[test]
