@@ -144,6 +144,11 @@ impl SessionMemory {
         self.known().under_way.remove(&session);
     }
 
+    /// How many sessions of this process have not ended.
+    pub(crate) fn under_way(&self) -> usize {
+        self.known().under_way.len()
+    }
+
     /// Who owns a session, if it is one of this process and has not ended.
     pub(crate) fn owner(&self, session: SessionId) -> Option<String> {
         self.known().under_way.get(&session).cloned()
@@ -232,7 +237,7 @@ mod tests {
         assert_eq!(memory.own(&info.meta.source), None);
         assert!(memory.committed(session).is_some());
         memory.began(other, "me");
-        assert_eq!(memory.owner(other).as_deref(), Some("me"));
+        assert_eq!((memory.owner(other).as_deref(), memory.under_way()), (Some("me"), 1));
         memory.ended(other);
         assert_eq!(memory.owner(other), None);
         memory.made(&info, hash, &[]);

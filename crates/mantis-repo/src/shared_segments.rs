@@ -3,13 +3,15 @@
 //! A backup of few pages costs the store as many requests as one of many, and leaves as many objects. Where thousands of small databases are
 //! backed up, those that end while one of them sends its segment send theirs together, as commits of a database share a sync of its log: whoever is
 //! first once that one is done takes in what waits, numbers its pages anew, one backup's behind the other's, and sends a segment of its own session
-//! that holds all of them. Each of the backups borrows its pages from it. Nobody waits for others to come: one that is alone sends its own.
+//! that holds all of them. Each of the backups borrows its pages from it. To a store over a network, where each object costs money and time, it waits for a moment while other
+//! sessions are under way, as they may have something to store too. One that is alone sends its own.
 //!
 //! The segment is of a session that may fail yet, or be given up. So from then on that session removes no segment ([`Session::abandon`]); what nobody
 //! needs is left to collectors. These see the others, each of which was announced before the segment was there
 //! (`docs/protocol.md`). A crash before the segment is acknowledged leaves nothing that a manifest names; one after it, a segment that a collector frees.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mantis_page::{PageNo, PageRange, PageSize};
 use mantis_stream::{CancellationToken, Compression};
@@ -25,6 +27,9 @@ use crate::{Borrow, Layer, Place, RepoError, SegmentRef, Session};
 
 /// Bytes of pages in one segment that is shared, before compression: who needs a page of it may have to read all.
 const MOST_LEN: usize = 2 << 20;
+
+/// How long others are waited for that are under way: about as long as a put takes.
+const GATHERS: Duration = Duration::from_millis(50);
 
 /// Where the pages of one backup are in a segment that is shared.
 #[derive(Debug, Clone)]
@@ -108,12 +113,13 @@ impl SharedSegments {
         let mut len = own.digest.bytes.len();
         let mut taken = vec![own];
         let fits = |waiting: &mut Waiting| {
-            let alike = waiting.page_size == page_size && waiting.compression == compression;
-            let fits = alike && len + waiting.digest.bytes.len() <= MOST_LEN;
-            if fits {
-                len += waiting.digest.bytes.len();
+            let is_alike = waiting.page_size == page_size && waiting.compression == compression;
+            let with_it = len + waiting.digest.bytes.len();
+            let is_taken = is_alike && with_it <= MOST_LEN;
+            if is_taken {
+                len = with_it;
             }
-            fits
+            is_taken
         };
         taken.extend(queue.waiting.extract_if(.., fits));
         taken
@@ -142,7 +148,14 @@ impl SharedSegments {
             queue.waiting.push(Waiting { number, page_size, compression, digest, place });
             number
         };
-        let turn = Arc::clone(&self.sending).lock_owned();
+        let repo = session.repo.clone();
+        let turn = async {
+            let turn = Arc::clone(&self.sending).lock_owned().await;
+            if repo.is_remote() && repo.memory().under_way() > self.queue().waiting.len() {
+                tokio::time::sleep(GATHERS).await;
+            }
+            turn
+        };
         let turn = tokio::select! {
             biased;
             () = cancel.cancelled() => {
@@ -214,9 +227,9 @@ async fn send(
     session.repo.memory().saw_segments(id, Arc::new(folder));
     tracing::debug!(backups = taken.len(), bytes = segment.len, "small backups share a segment");
     let of_others: u64 = parts.iter().skip(1).map(|(_, bytes)| bytes).sum();
-    let mut own = SharedPlace { segment: segment.clone(), from: 1, bytes: segment.len };
     // What is not in a frame of another's is the first one's.
-    own.bytes = segment.len.saturating_sub(of_others);
+    let bytes = segment.len.saturating_sub(of_others);
+    let own = SharedPlace { segment: segment.clone(), from: PageNo::FIRST.get(), bytes };
     for (waiting, (from, bytes)) in taken.drain(..).zip(parts).skip(1) {
         // One that was cancelled meanwhile does without.
         let _ = waiting.place.send(SharedPlace { segment: segment.clone(), from, bytes });
@@ -227,3 +240,6 @@ async fn send(
 #[cfg(test)]
 #[path = "shared_segments_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "shared_segments_world.rs"]
+mod world;
