@@ -211,18 +211,20 @@ impl Repository {
         &self,
         manifest: &Manifest,
     ) -> Result<Option<ObjectKey>, RepoError> {
-        self.missing(manifest, |_| None).await
+        self.missing(manifest, |_| None, |_, _| {}).await
     }
 
     /// The same, where segments that were seen not long ago are taken to be there.
     async fn missing_lately(&self, manifest: &Manifest) -> Result<Option<ObjectKey>, RepoError> {
-        self.missing(manifest, |session| self.memory().segments(session)).await
+        self.missing(manifest, |session| self.memory().segments(session), |_, _| {}).await
     }
 
-    async fn missing(
+    /// The same; segments that are `known` are not looked for, and `saw` hears of those that were.
+    pub(crate) async fn missing(
         &self,
         manifest: &Manifest,
         known: impl Fn(SessionId) -> Option<Folder>,
+        saw: impl Fn(SessionId, &Folder),
     ) -> Result<Option<ObjectKey>, RepoError> {
         let mut wanted: BTreeMap<SessionId, Vec<(ObjectHash, u64)>> = BTreeMap::new();
         for segment in manifest.segments() {
@@ -232,11 +234,13 @@ impl Repository {
                 wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
             }
         }
+        let saw = &saw;
         let checks = wanted.into_iter().map(|(session, mut segments)| async move {
             // One may be named twice.
             segments.sort_unstable();
             segments.dedup();
             let there = self.look_for(session, &segments).await?;
+            saw(session, &there);
             let missing = segments.into_iter().find(|(hash, len)| there.get(hash) != Some(len));
             missing.map(|(hash, _)| segment_key(session, hash)).transpose()
         });

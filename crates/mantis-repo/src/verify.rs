@@ -1,19 +1,24 @@
 //! Reads back and proves every byte.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use mantis_page::{PageNo, PageRange};
 use mantis_sink::error_chain;
 use mantis_stream::{CancellationToken, ProgressTracker};
+use tokio::sync::Semaphore;
 
 use crate::digest::Tally;
 use crate::layer_pages::blocking;
 use crate::lost_outcomes;
 use crate::segment_reader::SegmentReader;
+use crate::session_memory::Folder;
 use crate::stack_cursor::StackCursor;
-use crate::{BackupId, BackupInfo, Fingerprint, Manifest, RepoError, Repository, Selector};
+use crate::{
+    BackupId, BackupInfo, Fingerprint, Manifest, RepoError, Repository, Selector, SessionId,
+};
 
 /// Pages whose hashes are looked at in one go.
 pub(crate) const PAGES_AT_ONCE: u64 = 4096;
@@ -62,6 +67,31 @@ impl Reach {
         }
     }
 }
+
+/// Backups of small databases in a store over a network whose manifests and indexes are read at once: most of the time is waiting.
+const FAR_AWAY: usize = 16;
+/// Bytes of a small database at most: what is in memory of its indexes is little.
+const SMALL: u64 = 64 << 20;
+
+/// Segments that were seen in this run: those of a long stack are many backups'.
+#[derive(Debug, Default)]
+struct Seen(Mutex<HashMap<SessionId, Folder>>);
+
+impl Seen {
+    fn of(&self, session: SessionId) -> Option<Folder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&session).cloned()
+    }
+
+    fn note(&self, session: SessionId, folder: &Folder) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.entry(session).or_default();
+        let all = known.iter().chain(&**folder).map(|(hash, len)| (*hash, *len)).collect();
+        *known = Arc::new(all);
+    }
+}
+
+/// A segment, and the backups that need it.
+type Needed = (SegmentReader, Vec<BackupId>);
 
 /// One damaged object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,16 +164,49 @@ impl Repository {
             let selector = Selector { id: Some(id.clone()), ..Selector::default() };
             chosen.push(catalogue.find(&selector)?);
         }
-        let mut segments: BTreeMap<String, (SegmentReader, Vec<BackupId>)> = BTreeMap::new();
-        for info in chosen {
+        let segments = self.check_structures(chosen, options, &mut report).await?;
+        self.check_segments(segments, options, &mut report).await?;
+        options.progress.finish();
+        Ok(report)
+    }
+
+    /// Proves that backups have what their manifests say; the segments that they need.
+    async fn check_structures(
+        &self,
+        chosen: Vec<&BackupInfo>,
+        options: &VerifyOptions,
+        report: &mut VerifyReport,
+    ) -> Result<BTreeMap<String, Needed>, RepoError> {
+        let all = if self.is_remote() { FAR_AWAY } else { 1 };
+        let (turns, seen) = (Semaphore::new(all), Seen::default());
+        let checks = chosen.into_iter().map(async |info: &BackupInfo| {
+            let share = if info.meta.byte_len <= SMALL { 1 } else { all as u32 };
+            // Nobody closes it.
+            let _turn = turns.acquire_many(share).await.ok();
+            let manifest = match self.manifest(info).await {
+                Ok(manifest) => manifest,
+                Err(error) => return (info, Vec::new(), Err(error)),
+            };
+            let readers = manifest.segments().map(|it| SegmentReader::new(self.vault(), it));
+            match readers.collect::<Result<Vec<SegmentReader>, RepoError>>() {
+                Ok(readers) => (info, readers, self.check_structure(&manifest, &seen).await),
+                Err(error) => (info, Vec::new(), Err(error)),
+            }
+        });
+        let mut checks = pin!(futures::stream::iter(checks).buffered(all));
+        let mut segments: BTreeMap<String, Needed> = BTreeMap::new();
+        while let Some((info, readers, found)) = checks.next().await {
             if options.cancel.is_cancelled() {
                 return Err(RepoError::Cancelled);
             }
             report.checked.push(info.id);
-            let found = match self.manifest(info).await {
-                Ok(manifest) => self.check_structure(&manifest, &mut segments).await,
-                Err(error) => Err(error),
-            };
+            for reader in readers {
+                let entry =
+                    segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
+                if entry.1.last() != Some(&info.id) {
+                    entry.1.push(info.id);
+                }
+            }
             match found {
                 Ok(()) => {}
                 Err(error) if error.is_damage() => report.damaged.push(Damage {
@@ -155,29 +218,19 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        self.check_segments(segments, options, &mut report).await?;
-        options.progress.finish();
-        Ok(report)
+        Ok(segments)
     }
 
-    /// Notes the segments of a backup, then proves that its indexes give every page once and in sum
-    /// its fingerprint.
-    async fn check_structure(
-        &self,
-        manifest: &Manifest,
-        segments: &mut BTreeMap<String, (SegmentReader, Vec<BackupId>)>,
-    ) -> Result<(), RepoError> {
+    /// Proves that the indexes of a backup give every page once and in sum its fingerprint.
+    async fn check_structure(&self, manifest: &Manifest, seen: &Seen) -> Result<(), RepoError> {
         let info = &manifest.info;
-        for reference in manifest.segments() {
-            let reader = SegmentReader::new(self.vault(), reference)?;
-            let entry =
-                segments.entry(reader.object.clone()).or_insert_with(|| (reader, Vec::new()));
-            if entry.1.last() != Some(&info.id) {
-                entry.1.push(info.id);
-            }
-        }
         let object = format!("backup {}", info.id);
-        if let Some(missing) = self.missing_segment(manifest).await? {
+        let missing = self.missing(
+            manifest,
+            |session| seen.of(session),
+            |session, folder| seen.note(session, folder),
+        );
+        if let Some(missing) = missing.await? {
             let what = format!("{missing} is not there, or has another length");
             return Err(RepoError::damaged(object, what));
         }
@@ -205,12 +258,12 @@ impl Repository {
 
     async fn check_segments(
         &self,
-        segments: BTreeMap<String, (SegmentReader, Vec<BackupId>)>,
+        segments: BTreeMap<String, Needed>,
         options: &VerifyOptions,
         report: &mut VerifyReport,
     ) -> Result<(), RepoError> {
         let jobs = self.reads_at_once(options.jobs);
-        let chosen: Vec<(SegmentReader, Vec<BackupId>)> =
+        let chosen: Vec<Needed> =
             segments.into_values().filter(|(reader, _)| options.reach.reads(reader)).collect();
         let total = chosen.iter().map(|(reader, _)| reader.len()).sum();
         options.progress.expect(chosen.len() as u64, total);

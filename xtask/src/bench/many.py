@@ -1,5 +1,5 @@
-# Many databases watched by one command, into a repository whose objects are in a folder: prints seconds until each had its first backup, cores' share and MiB while nothing is
-# committed, objects of the store that changed meanwhile, and seconds until commits to some of them were in backups.
+# Many databases watched by one command, into a repository whose objects are in a folder: prints seconds until each had its first backup, the segments of those, cores' share and MiB while
+# nothing is committed, objects of the store that changed meanwhile, and seconds until commits to some of them were in backups.
 import json, os, sqlite3, subprocess, sys, threading, time
 
 mantis, work, repo, folder = sys.argv[1:5]
@@ -82,6 +82,7 @@ try:
     # What was read to begin with is let go of.
     time.sleep(2 * every)
     before, used, since = objects(), ticks(watch.pid), time.perf_counter()
+    segments = sum("/seg/" in path for path in before)
     time.sleep(IDLE)
     share = (ticks(watch.pid) - used) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - since)
     resident, changed = memory(watch.pid), len(set(before.items()) ^ set(objects().items()))
@@ -92,7 +93,7 @@ try:
         write(number, 1)
     until(len(range(0, count, max(1, count // busy))), seen)
     then = time.perf_counter() - start
-    print(first, share, resident, changed, then, len(failed))
+    print(first, segments, share, resident, changed, then, len(failed))
 finally:
     watch.terminate()
     watch.wait()

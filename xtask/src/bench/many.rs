@@ -31,12 +31,13 @@ fn watch(bench: &Bench, count: u32, (repo, folder): (&str, &str)) -> Result<Vec<
     let printed = output(&mut watch)?;
     let numbers: Vec<f64> =
         printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [first, share, resident, changed, then, failed] = numbers[..] else {
+    let [first, segments, share, resident, changed, then, failed] = numbers[..] else {
         return Err(format!("the measurement printed {printed:?}"));
     };
     Ok(vec![
         count.to_string(),
         number(first),
+        number(segments),
         format!("{:.2}%", share * 100.0),
         number(resident),
         number(changed),
@@ -50,11 +51,12 @@ pub(super) fn run(bench: &Bench) -> Done {
     let clean = format!("rm -rf {work}/many {work}/many-repo {work}/s3");
     let mut report = Report::new("many", "Many databases");
     report.say(&format!(
-        "`mantis watch '…/**/*.db' --every {EVERY}s` on databases of 60 KiB each, into a repository on the same disk: until each had its first backup; what a minute costs in which nothing is committed; and how long it takes until one commit to each of {BUSY} of them, made at once, is in backups, of which up to {EVERY} s are the interval."
+        "`mantis watch '…/**/*.db' --every {EVERY}s` on databases of 60 KiB each, into a repository on the same disk: until each had its first backup, and in how many segments those are; what a minute costs in which nothing is committed; and how long it takes until one commit to each of {BUSY} of them, made at once, is in backups, of which up to {EVERY} s are the interval."
     ));
     let heads = [
         "databases",
         "first backups, s",
+        "segments of them",
         "of a core while idle",
         "MiB resident",
         "objects changed while idle",

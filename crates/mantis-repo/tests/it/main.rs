@@ -37,4 +37,5 @@ mod rewrites;
 mod round_trip;
 mod schedules;
 mod spool;
+mod verify_far;
 mod world;
