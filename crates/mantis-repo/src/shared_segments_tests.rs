@@ -1,11 +1,14 @@
 //! Small backups that end while another one sends its segment: in which segments their pages are, and that nothing takes them away.
 
-use mantis_sink::{Capabilities, Fault, MemorySink, Sink, SinkErrorKind};
+use mantis_sink::{Capabilities, Fault, MemorySink, Sink, SinkErrorKind, Span};
 use proptest::prelude::*;
 
-use super::world::{SIZE, Source, new_world, source, sources, touch};
+use super::world::{SIZE, Source, new_world, restored, source, sources, touch};
 use super::*;
-use crate::{BackupInfo, CompactOptions, Copier, CopyOptions, Repository, UnixMillis};
+use crate::{
+    BackupInfo, CompactOptions, Copier, CopyOptions, RepairOptions, Repository, UnixMillis,
+    VerifyOptions,
+};
 
 #[tokio::test]
 async fn those_that_end_while_one_sends_share_a_segment() {
@@ -233,6 +236,35 @@ async fn a_replica_has_what_is_shared_once() {
         .map(|info| copies.iter().find(|copy| copy.id == info.id).unwrap().clone())
         .collect();
     world.check(&sources, &copies).await;
+}
+
+#[tokio::test]
+async fn what_is_shared_is_made_anew_from_pages_elsewhere() {
+    let mut world = new_world().await;
+    let mut sources = sources(5);
+    let first = world.backup(&sources).await;
+    for source in &mut sources {
+        source.name = format!("same-as-{}", source.name);
+    }
+    let made = world.backup(&sources).await;
+    let shared = world.repo.manifest(&made[3]).await.unwrap().layers[0].segments[0].clone();
+    let key = Place::Segment(shared.session, shared.hash).key().unwrap();
+    let span = Span::Whole { limit: shared.len };
+    let mut bytes = world.store.get(&key, span).await.unwrap().to_vec();
+    let within = bytes.len() / 3;
+    bytes[within] ^= 1;
+    world.store.replace(&key, bytes.into());
+    let damaged = world.repo.verify(&[], &VerifyOptions::default()).await.unwrap().damaged;
+    assert_eq!(damaged.len(), 1);
+    assert_eq!(damaged[0].backups.len(), 4, "all that share it are told of");
+    let options =
+        RepairOptions { dry_run: false, owner: "test".into(), cancel: CancellationToken::new() };
+    world.repo.repair(&options, [251; 32], UnixMillis(251)).await.unwrap();
+    let there = world.repo.catalogue().await.unwrap().backups;
+    let newest = |id| there.iter().find(|info| info.id == id).unwrap().clone();
+    let made: Vec<BackupInfo> = made.iter().map(|info| newest(info.id)).collect();
+    world.check(&sources, &made).await;
+    assert_eq!(restored(&world.repo, &first[3]).await, sources[3].bytes);
 }
 
 #[test]
