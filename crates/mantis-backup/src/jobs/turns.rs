@@ -20,6 +20,8 @@ const MOST: u32 = 16;
 const FEW: u32 = 4;
 /// What each of these takes of all turns.
 const LARGE: u32 = MOST / FEW;
+/// Each waits for as many as a large one takes, and gives back what it does not need: the last small one too.
+const PERMITS: usize = (MOST + LARGE - 1) as usize;
 /// Bytes of a small database's file at most.
 const SMALL: u64 = 4 << 20;
 /// A backup of one that takes no longer has others join it.
@@ -58,7 +60,7 @@ impl Drop for Turn {
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(Self::MOST)), share: Arc::new(AtomicU32::new(LARGE)) }
+        Self { all: Arc::new(Semaphore::new(PERMITS)), share: Arc::new(AtomicU32::new(LARGE)) }
     }
 }
 
@@ -76,9 +78,11 @@ impl Turns {
     pub(crate) async fn take(&self, is_remote: bool, path: &Path) -> Turn {
         let len = std::fs::metadata(path).ok().map(|metadata| metadata.len());
         let is_small = is_remote && len.is_some_and(|len| len <= SMALL);
-        let share = if is_small { self.share.load(Ordering::Relaxed) } else { LARGE };
         // Nobody closes it, and without a turn a backup is as good.
-        let permits = Arc::clone(&self.all).acquire_many_owned(share).await.ok();
+        let mut permits = Arc::clone(&self.all).acquire_many_owned(LARGE).await.ok();
+        // What one takes is told when it has its turn: thousands may have come when nobody knew yet how quick they are.
+        let share = if is_small { self.share.load(Ordering::Relaxed) } else { LARGE };
+        drop(permits.as_mut().map(|permits| permits.split((LARGE - share) as usize)));
         let small = is_small.then(|| (Instant::now(), Arc::clone(&self.share)));
         Turn { _permits: permits, small }
     }
@@ -134,6 +138,28 @@ mod tests {
         drop(held);
         assert_eq!(all_of(&turns, true, &small).len(), FEW as usize, "they took long");
         assert_eq!(all_of(&turns, true, &large).len(), FEW as usize);
+    }
+
+    /// Thousands of watches begin at once.
+    #[tokio::test(start_paused = true)]
+    async fn those_that_wait_already_are_as_many_at_once_as_those_that_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (turns, small) = (Turns::new(), file(folder.path(), 1));
+        let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..100 {
+            let (turns, small, give) = (turns.clone(), small.clone(), give.clone());
+            tokio::spawn(async move { give.send(turns.take(true, &small).await) });
+        }
+        let mut held = async || {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            std::iter::from_fn(|| given.try_recv().ok()).collect::<Vec<Turn>>()
+        };
+        let first = held().await;
+        assert_eq!(first.len(), FEW as usize, "how quick they are is not known yet");
+        drop(first);
+        assert_eq!(held().await.len(), MOST as usize);
     }
 
     #[tokio::test(start_paused = true)]
