@@ -4,10 +4,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::catalogue::READS;
 use crate::session_records::read_outcome;
 use crate::{Manifest, ObjectHash, Place, RepoError, Repository, SessionId};
+
+/// Locks of those who read what sessions committed; each is of many sessions.
+const LOCKS: usize = 256;
+
+/// Turns to read what a session committed.
+#[derive(Debug)]
+pub(crate) struct Reading(Box<[Mutex<()>]>);
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self((0..LOCKS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Reading {
+    /// A turn, until it is dropped. Who has one waits for no other.
+    async fn turn(&self, session: SessionId) -> Option<MutexGuard<'_, ()>> {
+        // Ids are random.
+        let lock = self.0.get(usize::from(session.unique[0]) % LOCKS)?;
+        Some(lock.lock().await)
+    }
+}
 
 /// None in place of damage: what is damaged is not built on.
 fn undamaged<T>(read: Result<Option<T>, RepoError>) -> Result<Option<T>, RepoError> {
@@ -86,14 +109,23 @@ impl Repository {
         Ok(standing)
     }
 
-    /// What a session committed; none as well where it is known to be of another source.
+    /// What a session committed; none as well where it is known to be of another source. Of what is known of none, many that ask at once wait for
+    /// one that reads it: of thousands of first backups each else reads all that others made meanwhile.
     async fn read_if_of(
         &self,
         session: SessionId,
         source: &str,
     ) -> Result<Option<(Manifest, ObjectHash)>, RepoError> {
-        match self.memory().committed(session) {
-            Some(known) if known.meta.source != source => Ok(None),
+        let is_of_another = || {
+            let known = self.memory().committed(session);
+            known.map(|known| known.meta.source != source)
+        };
+        let _turn = match is_of_another() {
+            None => Some(self.together().reading.turn(session).await),
+            Some(_) => None,
+        };
+        match is_of_another() {
+            Some(true) => Ok(None),
             _ => self.read_committed(session).await,
         }
     }

@@ -8,6 +8,7 @@ use mantis_sink::{Sink, SinkError, Span};
 use crate::condemned::CondemnedTogether;
 use crate::index_cache::IndexCache;
 use crate::keys::{self, Unlocked};
+use crate::newest::Reading;
 use crate::params::{HIGHWAY_128, MAX_PARAMS_LEN, Params};
 use crate::session::put_own;
 use crate::session_memory::SessionMemory;
@@ -48,6 +49,7 @@ struct Inner {
 pub(crate) struct Together {
     pub(crate) segments: SharedSegments,
     pub(crate) condemned: CondemnedTogether,
+    pub(crate) reading: Reading,
 }
 
 async fn read_params(sink: &dyn Sink, place: Place) -> Result<(RepoId, Params), RepoError> {

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use mantis_repo::{
     BackupInfo, BackupWriter, IndexCache, PruneOptions, Purpose, Repository, Session, UnixMillis,
 };
-use mantis_sink::{Call, LocalSink, MemorySink, RecordingSink, Sink};
+use mantis_sink::{
+    Call, Capabilities, LocalSink, MemorySink, ObjectInfo, ObjectKey, Payload, RecordingSink, Sink,
+    SinkError, Span,
+};
 use mantis_stream::Compression;
 
 use crate::world::{backup, content, meta, plain, restore, write};
@@ -89,6 +94,70 @@ async fn of_others_that_are_under_way_only_these_are_asked() {
     for other in others {
         other.abandon().await;
     }
+}
+
+/// A store where others go on while one waits for its answer.
+#[derive(Debug)]
+struct Slow(RecordingSink);
+
+#[async_trait]
+impl Sink for Slow {
+    fn location(&self) -> String {
+        self.0.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn put_new(&self, key: &ObjectKey, payload: Payload) -> Result<(), SinkError> {
+        tokio::task::yield_now().await;
+        self.0.put_new(key, payload).await
+    }
+
+    async fn get(&self, key: &ObjectKey, span: Span) -> Result<Bytes, SinkError> {
+        tokio::task::yield_now().await;
+        let got = self.0.get(key, span).await;
+        tokio::task::yield_now().await;
+        got
+    }
+
+    async fn stat(&self, key: &ObjectKey) -> Result<u64, SinkError> {
+        tokio::task::yield_now().await;
+        self.0.stat(key).await
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>, SinkError> {
+        tokio::task::yield_now().await;
+        self.0.list(folder).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), SinkError> {
+        tokio::task::yield_now().await;
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn of_many_that_look_at_once_each_reads_only_what_no_other_one_reads() {
+    let (sink, _, there) = two().await;
+    for (number, source) in (50..).zip(["a", "b", "c", "d", "e", "f", "g", "h"]) {
+        watched(&there, number, source, LONG).await;
+    }
+    let here = Repository::open(Arc::new(Slow(sink.clone())), None).await.unwrap();
+    let _ = sink.take();
+    let looks = (10..20).map(|number| {
+        let here = here.clone();
+        tokio::spawn(async move {
+            let session = begin(&here, number, "here", LONG).await;
+            assert!(session.parent(&format!("new-{number}")).await.unwrap().is_none());
+            session.abandon().await;
+        })
+    });
+    for look in looks.collect::<Vec<_>>() {
+        look.await.unwrap();
+    }
+    assert_eq!(reads(&sink.take(), "man/"), 8, "each backup's manifest");
 }
 
 #[tokio::test]
