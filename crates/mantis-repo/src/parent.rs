@@ -228,14 +228,16 @@ impl Repository {
     ) -> Result<Option<ObjectKey>, RepoError> {
         let mut wanted: BTreeMap<SessionId, Vec<(ObjectHash, u64)>> = BTreeMap::new();
         for segment in manifest.segments() {
-            let known = known(segment.session);
-            let len = known.as_ref().and_then(|known| known.get(&segment.hash));
-            if len != Some(&segment.len) {
-                wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
-            }
+            wanted.entry(segment.session).or_default().push((segment.hash, segment.len));
         }
-        let saw = &saw;
+        let (known, saw) = (&known, &saw);
         let checks = wanted.into_iter().map(|(session, mut segments)| async move {
+            if let Some(known) = known(session) {
+                segments.retain(|(hash, len)| known.get(hash) != Some(len));
+            }
+            if segments.is_empty() {
+                return Ok(None);
+            }
             // One may be named twice.
             segments.sort_unstable();
             segments.dedup();

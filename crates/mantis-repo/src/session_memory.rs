@@ -32,6 +32,12 @@ const LOOKS_REST: u32 = 20;
 /// Segments of a session, and their lengths.
 pub(crate) type Folder = Arc<HashMap<ObjectHash, u64>>;
 
+/// Those of both; of one that is in both, what `later` says.
+pub(crate) fn with_later(folder: &Folder, later: &Folder) -> Folder {
+    let all = folder.iter().chain(&**later).map(|(hash, len)| (*hash, *len));
+    Arc::new(all.collect())
+}
+
 #[derive(Debug, Default)]
 struct Known {
     /// What each session's backup says of itself, and when it was read.
@@ -193,10 +199,7 @@ impl SessionMemory {
         let before = known.folders.get(&session).filter(|(_, at)| at.elapsed() < THERE_FOR);
         let seen = match before {
             // What was seen first is looked at again first.
-            Some((before, at)) => {
-                let all = before.iter().chain(&*folder).map(|(hash, len)| (*hash, *len));
-                (Arc::new(all.collect()), *at)
-            }
+            Some((before, at)) => (with_later(before, &folder), *at),
             None => (folder, now),
         };
         if known.folders.contains_key(&session) || known.folders.len() < MOST_FOLDERS {

@@ -58,6 +58,14 @@ struct Queue {
     number: u64,
 }
 
+impl Queue {
+    /// Takes one out; none where it does not wait any more.
+    fn remove(&mut self, number: u64) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|waiting| waiting.number == number)?;
+        Some(self.waiting.remove(at))
+    }
+}
+
 /// What waits, and who sends.
 #[derive(Debug, Default)]
 pub(crate) struct SharedSegments {
@@ -105,10 +113,7 @@ impl SharedSegments {
     fn take(&self, number: u64) -> Vec<Waiting> {
         let mut queue = self.queue();
         queue.waiting.retain(|waiting| !waiting.place.is_closed());
-        let Some(own) = queue.waiting.iter().position(|waiting| waiting.number == number) else {
-            return Vec::new();
-        };
-        let own = queue.waiting.remove(own);
+        let Some(own) = queue.remove(number) else { return Vec::new() };
         let (page_size, compression) = (own.page_size, own.compression);
         let mut len = own.digest.bytes.len();
         let mut taken = vec![own];
@@ -159,7 +164,7 @@ impl SharedSegments {
         let turn = tokio::select! {
             biased;
             () = cancel.cancelled() => {
-                drop(self.take_back(number));
+                drop(self.queue().remove(number));
                 return Err(RepoError::Cancelled);
             }
             // Who took it in may be done before there is a turn.
@@ -168,7 +173,7 @@ impl SharedSegments {
             }
             turn = turn => turn,
         };
-        let mut taken = self.take(number);
+        let taken = self.take(number);
         if taken.is_empty() {
             // Where it failed, the others' pages are not to be lost for it.
             return Ok(answer.try_recv().map_or(Sharing::Alone(None), Sharing::Stored));
@@ -176,15 +181,9 @@ impl SharedSegments {
         if taken.len() == 1 {
             return Ok(Sharing::Alone(Some(turn)));
         }
-        let own = send(session, page_size, encoder, &mut taken).await?;
+        let own = send(session, page_size, encoder, taken).await?;
         drop(turn);
         Ok(Sharing::Stored(own))
-    }
-
-    fn take_back(&self, number: u64) -> Option<Waiting> {
-        let mut queue = self.queue();
-        let at = queue.waiting.iter().position(|waiting| waiting.number == number)?;
-        Some(queue.waiting.remove(at))
     }
 }
 
@@ -193,7 +192,7 @@ async fn send(
     session: &mut Session,
     page_size: PageSize,
     encoder: &Encoder,
-    taken: &mut Vec<Waiting>,
+    taken: Vec<Waiting>,
 ) -> Result<SharedPlace, RepoError> {
     let envelope = Arc::new(session.envelope(Kind::Segment)?);
     let digests: Vec<Digest> = taken.iter().map(|waiting| waiting.digest.clone()).collect();
@@ -230,7 +229,7 @@ async fn send(
     // What is not in a frame of another's is the first one's.
     let bytes = segment.len.saturating_sub(of_others);
     let own = SharedPlace { segment: segment.clone(), from: PageNo::FIRST.get(), bytes };
-    for (waiting, (from, bytes)) in taken.drain(..).zip(parts).skip(1) {
+    for (waiting, (from, bytes)) in taken.into_iter().zip(parts).skip(1) {
         // One that was cancelled meanwhile does without.
         let _ = waiting.place.send(SharedPlace { segment: segment.clone(), from, bytes });
     }

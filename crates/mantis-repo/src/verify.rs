@@ -14,7 +14,7 @@ use crate::digest::Tally;
 use crate::layer_pages::blocking;
 use crate::lost_outcomes;
 use crate::segment_reader::SegmentReader;
-use crate::session_memory::Folder;
+use crate::session_memory::{Folder, with_later};
 use crate::stack_cursor::StackCursor;
 use crate::{
     BackupId, BackupInfo, Fingerprint, Manifest, RepoError, Repository, Selector, SessionId,
@@ -85,8 +85,7 @@ impl Seen {
     fn note(&self, session: SessionId, folder: &Folder) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = seen.entry(session).or_default();
-        let all = known.iter().chain(&**folder).map(|(hash, len)| (*hash, *len)).collect();
-        *known = Arc::new(all);
+        *known = with_later(known, folder);
     }
 }
 
